@@ -1,0 +1,4135 @@
+#!/usr/bin/env python3
+# /// script
+# requires-python = ">=3.10"
+# dependencies = [
+#     "requests>=2.31,<3",
+#     "python-dateutil>=2.8.2,<5",
+#     "borb>=3.0.9,<4",
+# ]
+# ///
+"""vast.py: rent GPUs on Vast.ai, and rent yours out, from the command line.
+
+The file, from top to bottom; a section names only what stands above it:
+
+    1  errors and exit statuses
+    2  fields and columns       offer fields and table columns, as data
+    3  query grammar            text -> the body of a search
+    4  rendering                rows -> table text, values -> JSON text
+    5  settings                 typed arguments, dates, the API key and its file
+    6  client                   one request -> decoded JSON or an error
+    7  invoices                 rows -> lines, sums, pages, PDF
+    8  commands                 the table of commands and what they do
+    9  command line             words -> a command, results -> the terminal
+
+Exit statuses:
+
+    0    done; an empty list is done
+    1    the service refused, or there is no such object, or it is not ready
+    2    the command line or the query is wrong; nothing was sent
+    3    waited in vain (--wait), or the person said no
+    4    no API key, or one that the service does not accept
+    5    the service could not be reached: trying again is safe
+    6    outcome unknown: a change was sent and no answer came; look first
+    130  Ctrl-C
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import sys
+import time
+from enum import IntEnum
+
+# What is known to mypy under this name is False at run time: `typing` alone would
+# make every start a quarter slower (9 of 40 ms).
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # pragma: no cover - only mypy reads it
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from datetime import datetime
+    from decimal import Decimal
+    from typing import Any, NoReturn, TextIO
+
+    from requests import PreparedRequest, Response, Session as HttpSession
+
+    Row = dict[str, Any]
+
+__version__ = "1.0.0"
+
+# The archive for bare hosts carries the packages in lib/, beside this file.
+LIB = os.path.join(os.path.dirname(os.path.realpath(__file__)), "lib")
+sys.path += [LIB] * os.path.isdir(LIB)
+
+
+# --- 1 -- errors and exit statuses ---------------------------------------------------
+
+
+class ExitStatus(IntEnum):
+    """How a command ended; the docstring at the top says when."""
+
+    DONE = 0
+    REFUSED = 1
+    USAGE = 2
+    NOT_DONE = 3
+    NO_KEY = 4
+    UNREACHABLE = 5
+    UNKNOWN = 6
+    INTERRUPTED = 130
+
+
+class VastError(Exception):
+    """The service refused; its kinds are whatever else ends a command with one line.
+
+    `slug` names the kind for `--raw`, `http` is the status of the answer if one came.
+    """
+
+    status = ExitStatus.REFUSED
+    slug = "refused"
+
+    def __init__(self, msg: str, slug: str = "", http: int | None = None) -> None:
+        super().__init__(msg)
+        self.slug = slug or self.slug
+        self.http = http
+
+    def as_json(self) -> Row:
+        """What `--raw` says of it: {"error": slug, "msg": text, "status": int|None}."""
+        return {"error": self.slug, "msg": str(self), "status": self.http}
+
+
+class UsageError(VastError):
+    """The command line or the query is wrong; nothing was sent."""
+
+    status = ExitStatus.USAGE
+    slug = "usage"
+
+
+class QueryError(UsageError):
+    """A query is wrong between two positions of its text; `caret` shows the place."""
+
+    slug = "query"
+
+    def __init__(self, msg: str, query: str, start: int, end: int) -> None:
+        super().__init__(msg)
+        self.query, self.start, self.end = query, start, end
+
+
+class NotDone(VastError):
+    """Waited in vain, or the person said no."""
+
+    status = ExitStatus.NOT_DONE
+    slug = "not_done"
+
+
+class NoKey(VastError):
+    """No API key, or one that the service does not accept."""
+
+    status = ExitStatus.NO_KEY
+    slug = "auth_error"
+
+
+class Unreachable(VastError):
+    """No answer to be had; nothing was changed, so trying again is safe."""
+
+    status = ExitStatus.UNREACHABLE
+    slug = "unreachable"
+
+
+class OutcomeUnknown(VastError):
+    """A change was sent, and whether it was carried out is not known."""
+
+    status = ExitStatus.UNKNOWN
+    slug = "outcome_unknown"
+
+
+class Interrupted(VastError):
+    """Ctrl-C."""
+
+    status = ExitStatus.INTERRUPTED
+    slug = "interrupted"
+
+
+# Of several ids the first of these that occurred counts.
+GRAVEST = (
+    ExitStatus.INTERRUPTED,
+    ExitStatus.UNKNOWN,
+    ExitStatus.UNREACHABLE,
+    ExitStatus.NO_KEY,
+    ExitStatus.NOT_DONE,
+    ExitStatus.REFUSED,
+    ExitStatus.DONE,
+)
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """ "; did you mean 'x'?" for the nearest of the known words, or nothing."""
+    import difflib
+
+    near = difflib.get_close_matches(word, list(known), n=1)
+    return f"; did you mean '{near[0]}'?" if near else ""
+
+
+# --- 2 -- fields and columns ---------------------------------------------------------
+
+
+class Field:
+    """A field that offers can be searched by.
+
+    People type `name` in `unit`; the service gets `wire`, the number times `factor`.
+    `most` is the highest value that makes sense: above it the unit was mistaken.
+    """
+
+    __slots__ = ("name", "kind", "unit", "help", "wire", "factor", "most")
+
+    def __init__(
+        self,
+        name: str,
+        kind: str,
+        unit: str,
+        help: str,
+        wire: str = "",
+        factor: int = 1,
+        most: float = float("inf"),
+    ) -> None:
+        self.name, self.kind, self.unit, self.help = name, kind, unit, help
+        self.wire, self.factor, self.most = wire or name, factor, most
+
+
+# The kinds of a field, and the comparisons each can be in.
+BOOL, INT, FLOAT, TEXT, VERSION = "bool", "int", "float", "text", "version"
+EQUALITY = ("eq", "neq")
+MEMBERSHIP = ("in", "notin")
+ORDER = ("gt", "gte", "lt", "lte")
+OPERATORS_OF = {
+    BOOL: EQUALITY,
+    TEXT: EQUALITY + MEMBERSHIP,
+    INT: EQUALITY + MEMBERSHIP + ORDER,
+    FLOAT: EQUALITY + MEMBERSHIP + ORDER,
+    VERSION: EQUALITY + MEMBERSHIP + ORDER,
+}
+
+# Source: the vendor's description of the search and of its rows (names, units).
+FIELDS = (
+    Field("bw_nvlink", FLOAT, "GB/s", "bandwidth of NVLink"),
+    Field("cluster_id", INT, "", "id of the machine's cluster"),
+    Field("compute_cap", INT, "", "CUDA compute capability times 100 (750 is 7.5)"),
+    Field("cpu_arch", TEXT, "", "amd64 or arm64"),
+    Field("cpu_cores", INT, "", "virtual CPUs of the machine"),
+    Field("cpu_cores_effective", FLOAT, "", "virtual CPUs that you get"),
+    Field("cpu_ghz", FLOAT, "GHz", "clock of the CPU"),
+    Field("cpu_ram", FLOAT, "GB", "main memory", factor=1000, most=16000),
+    Field("cuda_vers", FLOAT, "", "highest CUDA version", wire="cuda_max_good"),
+    Field("datacenter", BOOL, "", "stands in a data centre"),
+    Field("direct_port_count", INT, "", "open ports on the machine's own address"),
+    Field("disk_bw", FLOAT, "MB/s", "bandwidth of the disk"),
+    Field("disk_space", FLOAT, "GB", "disk that can be rented"),
+    Field(
+        "display_active", BOOL, "", "a display is attached", wire="gpu_display_active"
+    ),
+    Field("dlperf", FLOAT, "", "score for deep learning"),
+    Field(
+        "dlperf_usd", FLOAT, "per $/h", "that score per price", "dlperf_per_dphtotal"
+    ),
+    Field("dph", FLOAT, "$/h", "price of the whole offer", wire="dph_total"),
+    Field("driver_version", VERSION, "", "NVIDIA driver, such as 535.86.05"),
+    Field("duration", FLOAT, "days", "how long it can be rented", factor=86400),
+    Field("external", BOOL, "", "offers of other marketplaces (default: false)"),
+    Field("flops_usd", FLOAT, "TFLOPS/$/h", "speed per price", "flops_per_dphtotal"),
+    Field("geolocation", TEXT, "", "country, two letters"),
+    Field("gpu_arch", TEXT, "", "nvidia or amd"),
+    Field("gpu_frac", FLOAT, "0..1", "the offer's share of the machine's GPUs"),
+    Field("gpu_max_power", FLOAT, "W", "power limit of a GPU"),
+    Field("gpu_max_temp", FLOAT, "°C", "temperature limit of a GPU"),
+    Field("gpu_mem_bw", FLOAT, "GB/s", "bandwidth of the GPU's memory"),
+    Field("gpu_name", TEXT, "", "model, such as RTX_4090 or H100_SXM"),
+    Field("gpu_ram", FLOAT, "GB", "memory of one GPU", factor=1000, most=1000),
+    Field("gpu_total_ram", FLOAT, "GB", "of all GPUs", factor=1000, most=16000),
+    Field("has_avx", BOOL, "", "the CPU has AVX"),
+    Field("host_id", INT, "", "id of the host"),
+    Field("hosting_type", INT, "", "0 a private host, 1 a data centre"),
+    Field("id", INT, "", "id of the offer"),
+    Field("inet_down", FLOAT, "Mbit/s", "download speed"),
+    Field("inet_down_cost", FLOAT, "$/GB", "price of downloads"),
+    Field("inet_up", FLOAT, "Mbit/s", "upload speed"),
+    Field("inet_up_cost", FLOAT, "$/GB", "price of uploads"),
+    Field("machine_id", INT, "", "id of the machine"),
+    Field("min_bid", FLOAT, "$/h", "least bid for an interruptible rental"),
+    Field("mobo_name", TEXT, "", "model of the mainboard"),
+    Field("num_gpus", INT, "", "how many GPUs"),
+    Field("os_version", FLOAT, "", "version of the machine's system"),
+    Field("pci_gen", FLOAT, "", "generation of PCI Express"),
+    Field("pcie_bw", FLOAT, "GB/s", "bandwidth between CPU and GPU"),
+    Field("reliability", FLOAT, "0..1", "share of time that it was up"),
+    Field("rentable", BOOL, "", "can be rented now (default: true)"),
+    Field("rented", BOOL, "", "you rent on this machine already"),
+    Field("static_ip", BOOL, "", "its address stays the same"),
+    Field("storage_cost", FLOAT, "$/GB/month", "price of the disk"),
+    Field("total_flops", FLOAT, "TFLOPS", "speed of all GPUs"),
+    Field("ubuntu_version", FLOAT, "", "version of Ubuntu"),
+    Field("verification", TEXT, "", "verified, unverified or deverified"),
+    Field("verified", BOOL, "", "checked by Vast.ai (default: true)"),
+    Field("vms_enabled", BOOL, "", "offers virtual machines"),
+)
+# Whatever people may type, the old alias and the names of the wire included.
+FIELD_BY_NAME = {
+    **{field.wire: field for field in FIELDS},
+    **{field.name: field for field in FIELDS},
+    "reliability2": next(field for field in FIELDS if field.name == "reliability"),
+}
+# Numbers and texts of an offer that can be sorted by, though not searched by.
+ROW_FIELDS = """score dph_base dph_total_adj discounted_dph_total discount_rate
+    credit_discount_max disk_name cpu_name driver_vers start_date end_date gpu_lanes
+    geolocode storage_total_cost vram_costperhour internet_up_cost_per_tb
+    internet_down_cost_per_tb avail_vol_size avail_vol_dph reliability_mult""".split()
+
+# What is searched for unless the query speaks of the same field.
+DEFAULT_FILTERS: dict[str, dict[str, Any]] = {
+    "verified": {"eq": True},
+    "external": {"eq": False},
+    "rentable": {"eq": True},
+}
+
+
+class Column:
+    """A column of a table: its heading, where its value comes from, its format.
+
+    `source` is a name of the row, several (the first that has a value counts), or a
+    function of the row. A `format` makes it a column of numbers, of `value * scale`.
+    """
+
+    __slots__ = ("heading", "source", "format", "scale")
+
+    def __init__(
+        self,
+        heading: str,
+        source: str | Callable[[Row], object],
+        format: str = "",
+        scale: float = 1,
+    ) -> None:
+        self.heading, self.source = heading, source
+        self.format, self.scale = format, scale
+
+    def names(self) -> list[str]:
+        """What `--cols` may call it."""
+        fields = self.source.split()[:1] if isinstance(self.source, str) else []
+        return [self.heading, *fields]
+
+    def values(self, rows: Sequence[Row], now: float) -> list[Any]:
+        """The column's value in each of the rows."""
+        if not isinstance(self.source, str):
+            return [self.source(row) for row in rows]
+        name, *others = self.source.split()
+        values = [row.get(name) for row in rows]
+        for other in others:
+            if None in values:
+                values = [
+                    row.get(other) if value is None else value
+                    for row, value in zip(rows, values)
+                ]
+        return values
+
+
+class Age(Column):
+    """A column of the time since a date (unix seconds), times the scale."""
+
+    __slots__ = ()
+
+    def values(self, rows: Sequence[Row], now: float) -> list[Any]:
+        """The seconds from each row's date to `now`."""
+        return [
+            now - value if isinstance(value, (int, float)) else value
+            for value in super().values(rows, now)
+        ]
+
+
+def video_memory(row: Row) -> object:
+    """MB of all GPUs of an offer."""
+    total, one, gpus = (row.get(k) for k in ("gpu_total_ram", "gpu_ram", "num_gpus"))
+    if total is None and isinstance(one, (int, float)) and isinstance(gpus, int):
+        return one * gpus
+    return total
+
+
+HOST = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]*|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*")
+
+
+def as_address(host: object, port: object) -> tuple[str, int] | None:
+    """A host and a port that can stand in a URL, or None: both are strangers' words."""
+    name, digits = str(host or "").strip(), str(port)
+    if HOST.fullmatch(name) and re.fullmatch("[0-9]{1,5}", digits):
+        return (name, int(digits)) if 0 < int(digits) < 65536 else None
+    return None
+
+
+def direct_address(row: Row) -> tuple[str, int] | None:
+    """The machine's own address of an instance's port 22."""
+    ports = row.get("ports")
+    entries = ports.get("22/tcp") if isinstance(ports, dict) else None
+    if not isinstance(entries, list):
+        return None
+    usable = [entry for entry in entries if isinstance(entry, dict)]
+    usable.sort(key=lambda entry: ":" in str(entry.get("HostIp")))  # IPv4 first
+    host = row.get("public_ipaddr")
+    found = (as_address(host, entry.get("HostPort")) for entry in usable)
+    return next((address for address in found if address), None)
+
+
+def ssh_address(row: Row) -> tuple[str, int, bool] | None:
+    """Where ssh reaches an instance: host, port, whether directly; None: nowhere yet.
+
+    Source: the vendor's client, which adds one to the proxy's port for Jupyter.
+    """
+    direct = direct_address(row)
+    if direct:
+        return (*direct, True)
+    proxy = as_address(row.get("ssh_host"), row.get("ssh_port"))
+    if not proxy:
+        return None
+    return proxy[0], proxy[1] + ("jupyter" in str(row.get("image_runtype"))), False
+
+
+def ssh_part(part: int) -> Callable[[Row], object]:
+    """A column's function: one part of an instance's address."""
+    return lambda row: (ssh_address(row) or (None, None))[part]
+
+
+GB, HOUR, DAY, PERCENT = 1 / 1000, 1 / 3600, 1 / 86400, 100
+
+OFFER_COLUMNS = (
+    Column("ID", "id", "%d"),
+    Column("CUDA", "cuda_max_good", "%.1f"),
+    Column("N", "num_gpus", "%dx"),
+    Column("Model", "gpu_name"),
+    Column("PCIE", "pcie_bw", "%.1f"),
+    Column("cpu_ghz", "cpu_ghz", "%.1f"),
+    Column("vCPUs", "cpu_cores_effective", "%.1f"),
+    Column("RAM", "cpu_ram", "%.1f", GB),
+    Column("VRAM", video_memory, "%.1f", GB),
+    Column("Disk", "disk_space", "%.0f"),
+    Column("$/hr", "dph_total", "%.4f"),
+    Column("DLP", "dlperf", "%.1f"),
+    Column("DLP/$", "dlperf_per_dphtotal", "%.1f"),
+    Column("score", "score", "%.1f"),
+    Column("NV_Driver", "driver_version"),
+    Column("Net_up", "inet_up", "%.1f"),
+    Column("Net_down", "inet_down", "%.1f"),
+    Column("R", "reliability2 reliability", "%.1f", PERCENT),
+    Column("Max_Days", "duration", "%.1f", DAY),
+    Column("mach_id", "machine_id", "%d"),
+    Column("status", "verification"),
+    Column("host_id", "host_id", "%d"),
+    Column("ports", "direct_port_count", "%d"),
+    Column("country", "geolocation"),
+)
+
+INSTANCE_COLUMNS = (
+    Column("ID", "id", "%d"),
+    Column("Machine", "machine_id", "%d"),
+    Column("Status", "actual_status"),
+    Column("N", "num_gpus", "%dx"),
+    Column("Model", "gpu_name"),
+    Column("Util%", "gpu_util", "%.1f"),
+    Column("vCPUs", "cpu_cores_effective", "%.1f"),
+    Column("RAM", "cpu_ram", "%.1f", GB),
+    Column("Disk", "disk_space", "%.0f"),
+    Column("SSH_Addr", ssh_part(0)),
+    Column("SSH_Port", ssh_part(1), "%d"),
+    Column("$/hr", "dph_total", "%.4f"),
+    Column("Image", "image_uuid"),
+    Column("Net_up", "inet_up", "%.1f"),
+    Column("Net_down", "inet_down", "%.1f"),
+    Column("R", "reliability2 reliability", "%.1f", PERCENT),
+    Column("Label", "label"),
+    Age("Age_h", "start_date", "%.1f", HOUR),
+    Column("Up_min", "uptime_mins", "%.0f"),
+)
+
+MACHINE_COLUMNS = (
+    Column("ID", "id", "%d"),
+    Column("N", "num_gpus", "%dx"),
+    Column("Model", "gpu_name"),
+    Column("Disk", "disk_space", "%.0f"),
+    Column("hostname", "hostname"),
+    Column("driver", "driver_version"),
+    Column("R", "reliability2 reliability", "%.1f", PERCENT),
+    Column("status", "verification"),
+    Column("IP", "public_ipaddr"),
+    Column("listed", "listed"),
+    Column("gpu_$/h", "listed_gpu_cost", "%.4f"),
+    Column("bid_$/h", "min_bid_price", "%.4f"),
+    Column("up_$/GB", "listed_inet_up_cost", "%.4f"),
+    Column("down_$/GB", "listed_inet_down_cost", "%.4f"),
+    Column("occup", "gpu_occupancy"),
+    Column("reports", "num_reports", "%d"),
+    Column("country", "geolocation"),
+)
+
+
+# --- 3 -- query grammar --------------------------------------------------------------
+
+WORD_OPERATORS = {
+    name: name for name in ("eq", "neq", "gt", "gte", "lt", "lte", "in", "notin")
+} | {"nin": "notin"}
+OPERATORS = WORD_OPERATORS | {
+    "=": "eq", "==": "eq", "!=": "neq",
+    ">": "gt", ">=": "gte", "<": "lt", "<=": "lte",
+}  # fmt: skip
+
+TOKEN = re.compile(
+    r"""(?P<blank> (?: [\s,] | \\+ (?: n? (?=\s|$) ) )+ )
+      | (?P<quoted> "[^"]*" | '[^']*' )
+      | (?P<list> \[ (?: "[^"]*" | '[^']*' | [^\]"'] )* \] )
+      | (?P<operator> [<>=!]+ | not\s+in (?=[\s\[]) )
+      | (?P<word> [^\s,<>=!\[\]"'\\]+ )
+      | (?P<unclosed> ["'\[] )
+      | (?P<stray> . )""",
+    re.VERBOSE,
+)
+ELEMENT = re.compile(r"""\s*("[^"]*"|'[^']*'|[^,]*?)\s*(?:,|$)""")
+NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?", re.ASCII | re.I)
+SORT_KEY = re.compile(r"(?P<name>\w+)(?:\s*(?P<sign>[+-])|\s+(?P<word>asc|desc))?")
+BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
+
+
+class Token:
+    """A piece of a query and where it stands in it."""
+
+    __slots__ = ("kind", "text", "start", "end")
+
+    def __init__(self, kind: str, text: str, start: int, end: int) -> None:
+        self.kind, self.text, self.start, self.end = kind, text, start, end
+
+
+class Query:
+    """The parse of one query text; `parse_query` is the way in."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.tokens = self.cut()
+        self.filters: dict[str, dict[str, Any]] = {}
+        self.cleared: set[str] = set()
+        self.notes: list[str] = []
+
+    def error(self, msg: str, first: Token, last: Token | None = None) -> QueryError:
+        """A QueryError about the tokens from `first` to `last`."""
+        return QueryError(msg, self.text, first.start, (last or first).end)
+
+    def cut(self) -> list[Token]:
+        """The text as tokens, without the blanks."""
+        tokens = []
+        for match in TOKEN.finditer(self.text):
+            token = Token(match.lastgroup or "", match[0], *match.span())
+            if token.kind == "unclosed":
+                token.end = len(self.text)
+                what = "bracket" if token.text == "[" else "quote"
+                raise self.error(f"this {what} is never closed", token)
+            if token.kind == "stray":
+                raise self.error(f"'{token.text}' does not belong here", token)
+            if token.kind != "blank":
+                tokens.append(token)
+        return tokens
+
+    def operator_at(self, index: int) -> bool:
+        """Whether the token at `index` is an operator, as a sign or as a word."""
+        if index >= len(self.tokens):
+            return False
+        token = self.tokens[index]
+        return token.kind == "operator" or token.text in WORD_OPERATORS
+
+    def comparison_at(self, index: int) -> bool:
+        """Whether a comparison starts at `index`, so that a value ends before it.
+
+        Model names have words such as `GT` in them, so a word counts as an operator
+        only behind a known field or before a list.
+        """
+        token = self.tokens[index]
+        if token.kind != "word" or not self.operator_at(index + 1):
+            return False
+        after = self.tokens[index + 2 : index + 3]
+        return (
+            self.tokens[index + 1].kind == "operator"
+            or token.text in FIELD_BY_NAME
+            or bool(after and after[0].kind == "list")
+        )
+
+    def parse(self) -> None:
+        """Reads all the comparisons into `filters`, `cleared` and `notes`."""
+        index = 0
+        while index < len(self.tokens):
+            name, end = self.tokens[index], index + 3
+            field = self.field(name)
+            operator = self.operator(field, index)
+            if end > len(self.tokens) or self.comparison_at(index + 2):
+                raise self.error(f"'{field.name}' has no value", name, operator)
+            first = self.tokens[index + 2]
+            if first.kind == "word":
+                while (
+                    end < len(self.tokens)
+                    and self.tokens[end].kind == "word"
+                    and not self.comparison_at(end)
+                ):
+                    end += 1
+            self.compare(field, operator, self.tokens[index + 2 : end])
+            index = end
+
+    def field(self, token: Token) -> Field:
+        """The field that a token names."""
+        if token.kind != "word":
+            raise self.error("here a comparison such as num_gpus>=4 must start", token)
+        field = FIELD_BY_NAME.get(token.text.replace("-", "_"))
+        if field:
+            return field
+        name = re.match(r"\w*", token.text)
+        if name and FIELD_BY_NAME.get(name[0]) and name[0] != token.text:
+            hint = f"{name[0]}={token.text[name.end() + 1 :] or 'VALUE'}"
+            raise self.error(f"'{token.text}' has no operator; write {hint}", token)
+        hint = did_you_mean(token.text, FIELD_BY_NAME)
+        raise self.error(f"unknown field '{token.text}'{hint}", token)
+
+    def operator(self, field: Field, index: int) -> Token:
+        """The operator behind the field at `index`, if the field's kind takes it."""
+        name = self.tokens[index]
+        if not self.operator_at(index + 1):
+            raise self.error(
+                f"'{name.text}' has no operator; if it had < or >, put quotes around"
+                " the query: the shell takes them for a redirection",
+                name,
+            )
+        token = self.tokens[index + 1]
+        operator = OPERATORS.get(re.sub(r"\s", "", token.text))
+        if not operator:
+            turned = token.text[::-1]
+            hint = f"; did you mean '{turned}'?" if turned in OPERATORS else ""
+            raise self.error(f"unknown operator '{token.text}'{hint}", token)
+        if operator not in OPERATORS_OF[field.kind]:
+            signs = [sign for sign, op in OPERATORS.items() if not sign.isalpha()
+                     and op in OPERATORS_OF[field.kind]]  # fmt: skip
+            more = " in notin" if "in" in OPERATORS_OF[field.kind] else ""
+            raise self.error(
+                f"'{field.name}' is a {field.kind} field, which takes "
+                f"{' '.join(signs)}{more}",
+                token,
+            )
+        return Token(operator, token.text, token.start, token.end)
+
+    def compare(self, field: Field, operator: Token, values: list[Token]) -> None:
+        """Adds one comparison."""
+        first, last = values[0], values[-1]
+        text = self.text[first.start : last.end]
+        words = " ".join(token.text for token in values)
+        if first.kind == "word" and words.lower() == "any":
+            if operator.kind != "eq":
+                raise self.error("'any' goes only with =", operator, last)
+            self.filters.pop(field.wire, None)
+            self.cleared.add(field.wire)
+            return
+        if first.kind == "operator":
+            raise self.error(f"'{text}' is no value", first)
+        if len(values) > 1 and field.kind != TEXT:
+            raise self.error(
+                f"'{field.name}' takes one value; here a comparison must start",
+                values[1],
+                last,
+            )
+        value = self.value(
+            field, operator, Token(first.kind, words, first.start, last.end)
+        )
+        self.add(field, operator, value, last)
+
+    def add(self, field: Field, operator: Token, value: object, last: Token) -> None:
+        """Keeps a comparison, unless another with the same operator says otherwise."""
+        said = self.filters.setdefault(field.wire, {})
+        if said.get(operator.kind, value) != value:
+            hint = {"eq": "; use in [A,B]", "neq": "; use notin [A,B]"}
+            raise self.error(
+                f"'{field.name} {operator.text}' is said twice"
+                + hint.get(operator.kind, ""),
+                operator,
+                last,
+            )
+        said[operator.kind] = value
+
+    def value(self, field: Field, operator: Token, token: Token) -> object:
+        """The value that a token stands for, as the service takes it."""
+        if operator.kind in MEMBERSHIP:
+            if token.kind != "list":
+                raise self.error(
+                    f"'{operator.text}' takes a list, such as [{token.text}]", token
+                )
+            return self.elements(field, token)
+        if token.kind == "list":
+            raise self.error("a list goes with in or notin", operator, token)
+        if token.kind == "word" and token.text.lower() in ("none", "null"):
+            if operator.kind not in EQUALITY:
+                raise self.error(f"'{token.text}' goes only with = and !=", token)
+            return None
+        return self.scalar(field, token)
+
+    def elements(self, field: Field, token: Token) -> list[object]:
+        """The elements of a list, converted one by one."""
+        start, inner = token.start + 1, token.text[1:-1]
+        if not inner.strip():
+            raise self.error("the list is empty", token)
+        values = []
+        for match in ELEMENT.finditer(inner):
+            if match.start() == len(inner) and not inner.endswith(","):
+                break
+            kind = "quoted" if re.fullmatch("\"[^\"]*\"|'[^']*'", match[1]) else "word"
+            element = Token(kind, match[1], *(start + at for at in match.span(1)))
+            if kind == "word" and re.search("[\"'\\[]", match[1]):
+                raise self.error("put the whole element in quotes, or none", element)
+            values.append(self.scalar(field, element))
+        return values
+
+    def scalar(self, field: Field, token: Token) -> object:
+        """A single value of the field's kind."""
+        text = token.text[1:-1] if token.kind == "quoted" else token.text
+        if not text.strip():
+            token.end = max(token.end, token.start + 1)
+            raise self.error(f"this value of '{field.name}' is empty", token)
+        if field.kind == TEXT:
+            plain = token.kind == "quoted" and field.name != "gpu_name"
+            return text if plain else text.replace("_", " ").strip()
+        value = CONVERT[field.kind](text.strip())
+        if value is None:
+            raise self.error(
+                f"'{field.name}' is compared with {VALUES[field.kind]}, not '{text}'",
+                token,
+            )
+        if field.kind in (BOOL, VERSION):
+            return value
+        if value > field.most:
+            self.notes.append(
+                f"{field.name} is in {field.unit}: no machine has {text} {field.unit}"
+                f" (did you mean {value / 1000:g}?)"
+            )
+        return round(value * field.factor) if field.factor > 1 else value
+
+
+def as_int(text: str) -> int | None:
+    """A whole number, or None."""
+    return int(text) if re.fullmatch("[+-]?[0-9]{1,18}", text) else None
+
+
+def as_number(text: str) -> float | None:
+    """A finite number, whole where it is, or None."""
+    if as_int(text) is not None:
+        return as_int(text)
+    value = float(text) if NUMBER.fullmatch(text) else float("nan")
+    return value if abs(value) < float("inf") else None
+
+
+def as_version(text: str) -> int | None:
+    """A driver's version: three digits for each part, 535.86.05 is 535086005."""
+    if re.fullmatch("[0-9]{9}", text):
+        return int(text)
+    if not re.fullmatch(r"[0-9]{1,3}(\.[0-9]{1,3}){0,2}", text):
+        return None
+    parts = [*text.split("."), "0", "0"][:3]
+    return int("".join(part.zfill(3) for part in parts))
+
+
+CONVERT: dict[str, Callable[[str], float | None]] = {
+    BOOL: lambda text: BOOLEANS.get(text.lower()),
+    INT: as_int,
+    FLOAT: as_number,
+    VERSION: as_version,
+}
+VALUES = {
+    BOOL: "true or false",
+    INT: "a whole number",
+    FLOAT: "a number",
+    VERSION: "a version such as 535.86.05",
+}
+
+GRAMMAR = """\
+query:       comparisons, all of which must hold: num_gpus>=4 dph<2
+comparison:  FIELD OPERATOR VALUE
+operators:   = != < <= > >= in notin (or: == eq neq lt lte gt gte nin 'not in')
+value:       a word, a text in quotes, or a [list] behind in and notin;
+             _ stands for a blank: gpu_name=RTX_4090 or gpu_name="RTX 4090"
+any:         FIELD=any takes back a default (verified=true external=false
+             rentable=true; -n takes back all three)
+Put the query in quotes: the shell takes a bare < or > for a redirection."""
+
+
+def parse_query(
+    text: str, defaults: Mapping[str, dict[str, Any]]
+) -> tuple[dict[str, dict[str, Any]], list[str]]:
+    """The filters of a query as the service takes them, and notes about it.
+
+        query      = { comparison }         blanks, commas and newlines between them
+        comparison = field operator value
+        value      = quoted | "[" element { "," element } "]" | word { word }
+
+    Units become the service's (GB to MB, days to seconds). A default counts unless
+    the query speaks of its field. Raises QueryError, which knows the position.
+    """
+    query = Query(text)
+    query.parse()
+    said = query.cleared | query.filters.keys()
+    kept = {wire: test for wire, test in defaults.items() if wire not in said}
+    return {**kept, **query.filters}, query.notes
+
+
+def parse_order(text: str) -> list[list[str]]:
+    """Sort keys as the service takes them: "dph, num_gpus-" is
+    [["dph_total", "asc"], ["num_gpus", "desc"]]. Raises QueryError."""
+    order, start = [], 0
+    for part in text.split(","):
+        key, at = part.strip(), start + len(part) - len(part.lstrip())
+        start += len(part) + 1
+        end = max(at + len(key), at + 1)
+        match = SORT_KEY.fullmatch(key)
+        if not match:
+            msg = f"'{key}' is no sort key: write dph, dph+, dph-, dph asc or dph desc"
+            raise QueryError(msg, text, at, end)
+        field = FIELD_BY_NAME.get(match["name"])
+        if not field and match["name"] not in ROW_FIELDS:
+            hint = did_you_mean(match["name"], [*FIELD_BY_NAME, *ROW_FIELDS])
+            msg = f"unknown sort key '{match['name']}'{hint}"
+            raise QueryError(msg, text, at, at + match.end("name"))
+        down = match["sign"] == "-" or match["word"] == "desc"
+        wire = field.wire if field else match["name"]
+        order.append([wire, "desc" if down else "asc"])
+    return order
+
+
+# --- 4 -- rendering ------------------------------------------------------------------
+
+# Names under which the service sends what would let others in.
+CREDENTIALS = frozenset(
+    """api_key instance_api_key jupyter_token token access_token auth_token sid
+    session_id password secret client_secret tfa_secret image_login docker_login_pass
+    private_key ssh_private_key""".split()
+)
+SECRET_VARIABLE = re.compile("KEY|TOKEN|SECRET|PASS|CREDENTIAL|LOGIN", re.I)
+
+
+class Table:
+    """Rows to show; `value` is what `--raw` prints instead of the rows themselves."""
+
+    def __init__(
+        self, rows: list[Row], columns: Sequence[Column], value: object = None
+    ) -> None:
+        self.rows, self.columns = rows, columns
+        self.value = rows if value is None else value
+
+
+class Result:
+    """What a command did: `text` for people, `value` for `--raw`.
+
+    `of` is the id that it is about when the command was given several.
+    """
+
+    def __init__(self, value: Any, text: str = "", of: int | None = None) -> None:
+        self.value, self.text, self.of = value, text, of
+
+
+class Failed:
+    """One of several ids did not work out; the others go on.
+
+    `result` is what had been done with that id before, if anything.
+    """
+
+    def __init__(self, of: int, error: VastError, result: Result | None = None) -> None:
+        self.of, self.error, self.result = of, error, result
+
+
+def visible(text: str) -> str:
+    """Text without control characters: each stands as its escape, such as \\x1b."""
+    if text.isprintable():
+        return text
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode()
+        for char in text
+    )
+
+
+def width(text: str) -> int:
+    """How many places a terminal takes for printable text."""
+    if text.isascii():
+        return len(text)
+    from unicodedata import category, east_asian_width
+
+    return sum(
+        0 if category(char) in ("Mn", "Me") else 1 + (east_asian_width(char) in "WF")
+        for char in text
+    )
+
+
+def caret(error: QueryError) -> str:
+    """The two lines that show where in its query an error is."""
+    query = "".join(char if char.isprintable() else " " for char in error.query)
+    before = " " * width(query[: error.start])
+    return f"  {query}\n  {before}{'^' * width(query[error.start : error.end] or ' ')}"
+
+
+def cell(value: object, format: str = "", scale: float = 1) -> str:
+    """One value of a row as a cell: no blanks, no control characters, never empty."""
+    if format and isinstance(value, (int, float)) and not isinstance(value, bool):
+        try:
+            return format % (value * scale)
+        except (OverflowError, ValueError):  # infinite, or too large for a float
+            pass
+    if not isinstance(value, str):
+        value = "" if value is None else json.dumps(value, ensure_ascii=False)
+    return visible(value.strip(" ")).replace(" ", "_") or "-"
+
+
+def cells(values: list[Any], format: str = "", scale: float = 1) -> list[str]:
+    """A column's values as cells, the usual kinds of column at one go."""
+    kinds = set(map(type, values))
+    if not format and kinds <= {str, type(None)}:
+        shown = {value: cell(value) for value in set(values)}
+        return [shown[value] for value in values]
+    if format and kinds <= {float, int, type(None)}:
+        try:
+            return [
+                "-" if value is None else format % (value * scale) for value in values
+            ]
+        except (OverflowError, ValueError):
+            pass
+    return [cell(value, format, scale) for value in values]
+
+
+def table_text(
+    rows: Sequence[Row], columns: Sequence[Column], now: float, heading: bool = True
+) -> str:
+    """Rows as lines of cells, two blanks apart; `now` is what ages count to."""
+    texts = []
+    for column in columns:
+        column_cells = cells(column.values(rows, now), column.format, column.scale)
+        texts.append([column.heading] * heading + column_cells)
+    for column, text in zip(columns, texts):
+        widths = list(map(len if "".join(text).isascii() else width, text))
+        most = max(widths, default=0)
+        pad = [" " * (most - length) for length in widths]
+        left = not column.format
+        if left and column is columns[-1]:
+            continue
+        text[:] = map(str.__add__, text, pad) if left else map(str.__add__, pad, text)
+    return "".join(line + "\n" for line in map("  ".join, zip(*texts)))
+
+
+def pick_columns(
+    names: str, columns: Sequence[Column], rows: Sequence[Row]
+) -> list[Column]:
+    """The columns that `--cols` names, by heading or field, in its order."""
+    known = {name: column for column in reversed(columns) for name in column.names()}
+    for row in rows:
+        for name in row.keys() - known.keys() - CREDENTIALS:
+            known[name] = Column(name, name)
+    picked = []
+    for name in names.split(","):
+        column = known.get(name.strip())
+        if not column:
+            hint = did_you_mean(name, known)
+            raise UsageError(
+                f"unknown column '{name}'{hint}; known: {' '.join(sorted(known))}"
+            )
+        picked.append(column)
+    return picked
+
+
+def without_credentials(value: Any) -> Any:
+    """A copy of a decoded value that lets nobody in, with the keys sorted."""
+    if isinstance(value, dict):
+        return {
+            key: without_credentials(value[key])
+            if isinstance(value[key], (dict, list))
+            else value[key]
+            for key in sorted(value)
+            if key not in CREDENTIALS
+        }
+    if isinstance(value, list):
+        return [without_credentials(item) for item in value if not is_secret(item)]
+    return value
+
+
+def is_secret(item: object) -> bool:
+    """Whether an item is a pair such as ["HF_TOKEN", "hf_…"]: an instance's variables
+    stand in its row as pairs."""
+    return (
+        isinstance(item, list)
+        and len(item) == 2
+        and isinstance(item[0], str)
+        and bool(SECRET_VARIABLE.search(item[0]))
+    )
+
+
+ENCODE = json.JSONEncoder(allow_nan=False).encode
+INDENTED = json.JSONEncoder(allow_nan=False, indent=2).encode
+
+
+def encode(value: object, indent: int | None = None) -> str:
+    """JSON text; a number beyond floats, such as 1e400, stays one: JSON has no end."""
+    try:
+        return ENCODE(value) if indent is None else INDENTED(value)
+    except ValueError:
+        text = json.dumps(value, indent=indent)
+        strings = r'("(?:[^"\\]|\\.)*")|Infinity'
+        return re.sub(strings, lambda match: match[1] or "1e999", text)
+
+
+def json_text(value: object, indent: bool) -> str:
+    """One JSON document, without credentials, keys sorted, ASCII only.
+
+    Indented for people; else each row of an array stands on a line of its own.
+    """
+    try:
+        value = without_credentials(value)
+        return encode(value, 2) if indent else json_lines(value)
+    except RecursionError:
+        raise VastError("the answer is nested too deeply", "bad_reply") from None
+
+
+def json_lines(value: object) -> str:
+    """Compact JSON text; a list of rows takes a line for each."""
+    if isinstance(value, dict):
+        pairs = (f"{encode(key)}: {json_lines(value[key])}" for key in value)
+        return "{" + ", ".join(pairs) + "}"
+    if isinstance(value, list) and value and isinstance(value[0], dict):
+        return "[\n" + ",\n".join(map(encode, value)) + "\n]"
+    return encode(value)
+
+
+# --- 5 -- settings -------------------------------------------------------------------
+
+SERVICE = "https://console.vast.ai"
+KEYS_PAGE = "https://cloud.vast.ai/manage-keys/"
+
+
+class Arguments(argparse.Namespace):
+    """What the person typed, converted; a command has only those that it declares."""
+
+    url: str | None
+    raw: bool
+    api_key: str | None
+    retry: int
+    dry_run: bool
+    quiet: bool
+    cols: str | None
+    no_header: bool
+    id: Any  # int, int | None or list[int], as the command declares it
+    words: list[str]
+    type: str
+    no_default: bool
+    disable_bundling: bool
+    storage: float
+    order: str
+    limit: int | None
+    price: float | None
+    disk: float | None
+    image: str | None
+    label: str | None
+    onstart: str | None
+    onstart_cmd: str | None
+    entrypoint: str | None
+    jupyter: bool
+    jupyter_dir: str | None
+    jupyter_lab: bool
+    ssh: bool
+    direct: bool
+    lang_utf8: bool
+    python_utf8: bool
+    args: list[str] | None
+    create_from: int | None
+    force: bool
+    extra: str | None
+    env: list[str] | None
+    login: str | None
+    template_hash: str | None
+    cancel_unavail: bool
+    user: str | None
+    wait: bool
+    timeout: float
+    yes: bool
+    new_api_key: str
+    shell: str
+    price_gpu: float | None
+    price_disk: float | None
+    price_inetu: float | None
+    price_inetd: float | None
+    price_min_bid: float | None
+    min_chunk: int | None
+    discount_rate: float | None
+    duration: str | None
+    vol_size: int | None
+    vol_price: float | None
+    start_date: datetime | None
+    end_date: Any  # datetime or None; text for `list machine`, which takes seconds too
+    only_charges: bool
+    only_credits: bool
+    output: str | None
+
+
+class World:
+    """What a run touches outside itself, handed in so that tests need not wait.
+
+    `now` and `monotonic` give seconds. This one says nothing and asks nobody.
+    """
+
+    def __init__(
+        self,
+        environ: Mapping[str, str] = os.environ,
+        stdin: TextIO | None = None,
+        now: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self.environ, self.stdin = environ, stdin
+        self.now, self.monotonic, self.sleep = now, monotonic, sleep
+
+    def note(self, text: str) -> None:
+        """Says a line on stderr."""
+
+    def progress(self, text: str, milestone: bool = False) -> None:
+        """Says on a terminal what goes on, in a line that the next one overwrites;
+        elsewhere only a milestone is said."""
+
+    def ask(self, question: str) -> bool:
+        """Whether the person says yes; where nobody can be asked, that is a yes."""
+        return True
+
+
+def identifier(text: str) -> int:
+    """An id of the service's: a whole number from 1 on."""
+    if not re.fullmatch("[0-9]{1,18}", text) or not int(text):
+        raise argparse.ArgumentTypeError(f"'{text}' is no id, which is a whole number")
+    return int(text)
+
+
+def amount(
+    what: str, least: float = 0, most: float = float("inf"), whole: bool = False
+) -> Callable[[str], Any]:
+    """A type of argument: a finite number from `least` to `most`."""
+    limits = f"from {least:g} on" if most == float("inf") else f"{least:g} to {most:g}"
+
+    def convert(text: str) -> float:
+        value = as_int(text) if whole else as_number(text)
+        if value is None or not least <= value <= most:
+            kind = "a whole number" if whole else "a number"
+            raise argparse.ArgumentTypeError(f"'{text}' is not {kind} {limits}{what}")
+        return value
+
+    return convert
+
+
+def disk_size(text: str) -> float:
+    """GB of disk: a finite number over 0."""
+    value = as_number(text)
+    if value is None or value <= 0:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a size in GB over 0")
+    return value
+
+
+RENTAL_TYPES = {
+    "on-demand": "on-demand",
+    "bid": "bid",
+    "interruptible": "bid",
+    "reserved": "reserved",
+}
+
+
+def rental_type(text: str) -> str:
+    """A way of renting, as the service calls it."""
+    kind = RENTAL_TYPES.get(text.replace("_", "-").lower())
+    if kind is None:
+        known = ", ".join(RENTAL_TYPES)
+        raise argparse.ArgumentTypeError(f"'{text}' is not one of {known}")
+    return kind
+
+
+def parse_date(text: str, last: bool) -> datetime:
+    """A date in words, in the local zone unless it names one.
+
+    Parts that are missing are their last where `last` is true, else their first:
+    "2022-02" ends with February's last second, or starts with its first. A date
+    without a year is refused. Raises UsageError.
+    """
+    import warnings
+    from datetime import datetime
+
+    from dateutil.parser import parse
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # a zone that dateutil does not know
+            first = parse(text, default=datetime(2000, 1, 1))
+            end = parse(text, default=datetime(2004, 12, 31, 23, 59, 59))
+            if first.year == end.year:
+                return (end if last else first).astimezone()
+    except (ValueError, OverflowError, OSError, Warning):
+        raise UsageError(f"'{text}' is no date; write 2022-02-03") from None
+    raise UsageError(f"'{text}' lacks a year; write 2022-02-03")
+
+
+def base_url(text: str) -> str:
+    """The service's address, without a path such as /api/v0. Raises UsageError."""
+    from urllib.parse import urlsplit
+
+    try:
+        url = urlsplit(re.sub(r"(/api(/v\d+)?)?/*$", "", text.strip()))
+        host, path = url.hostname or "", url.path or url.query or url.fragment
+        url.port  # noqa: B018 - raises for a port that is none
+    except ValueError:
+        host, path = "", ""
+    if not host or url.scheme not in ("http", "https") or path or "@" in url.netloc:
+        raise UsageError(f"'{text}' is no http or https address such as {SERVICE}")
+    loopback = re.fullmatch(r"localhost|127\.\d+\.\d+\.\d+|::1", host)
+    if url.scheme == "http" and not loopback:
+        raise UsageError(f"'{text}' would send the API key unencrypted; use https")
+    return f"{url.scheme}://{url.netloc}"
+
+
+def key_files(environ: Mapping[str, str]) -> list[str]:
+    """Where the API key may be kept: our file, then that of the vendor's client."""
+    home = environ.get("HOME") or os.path.expanduser("~")
+    config = environ.get("XDG_CONFIG_HOME") or os.path.join(home, ".config")
+    return [
+        os.path.join(home, ".vast_api_key"),
+        os.path.join(config, "vastai", "vast_api_key"),
+    ]
+
+
+def check_key(key: str) -> str:
+    """A key without the blanks around it. Raises UsageError when it cannot be one."""
+    key = key.strip()
+    if not re.fullmatch("[!-~]+", key):
+        raise UsageError("an API key is one word of letters and digits", "bad_key")
+    return key
+
+
+def find_key(given: str | None, world: World) -> str:
+    """The API key, from the first place that has one: `--api-key`, VAST_API_KEY, the
+    files. Raises NoKey."""
+    key = given or world.environ.get("VAST_API_KEY")
+    if key:
+        return check_key(key)
+    for path in key_files(world.environ):
+        key = read_key_file(path, world)
+        if key:
+            return check_key(key)
+    raise NoKey(
+        f"no API key; get one at {KEYS_PAGE} and keep it with:"
+        " vast.py set api-key YOUR_KEY"
+    )
+
+
+def read_key_file(path: str, world: World) -> str:
+    """The text of a key file, empty when there is none; says so when others read it."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            info = os.fstat(file.fileno())
+            text = file.read(4096).strip()
+    except FileNotFoundError:
+        return ""
+    except (OSError, ValueError) as error:
+        raise NoKey(f"cannot read the API key in {path}: {error}") from None
+    if info.st_mode & 0o077 or info.st_uid not in (os.getuid(), 0):
+        world.note(f"others can read the API key in {path}; to mend it: chmod 600")
+    return text
+
+
+def write_file(path: str, content: bytes, mode: int = 0o666) -> None:
+    """Writes a file under a temporary name beside it, then moves it into place: a full
+    disk loses nothing, and a symlink planted there is replaced, not followed.
+
+    `mode` is that of the file, less the umask. Raises UsageError.
+    """
+    temporary = f"{path}.{os.getpid()}.tmp"
+    try:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+        try:
+            with open(os.open(temporary, flags, mode), "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        except BaseException:
+            os.unlink(temporary)
+            raise
+    except OSError as error:
+        raise UsageError(f"cannot write {path}: {error.strerror}", "file") from None
+
+
+def read_script(path: str) -> str:
+    """The text of an onstart script. Raises UsageError."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            return file.read(ONSTART_MOST + 1)
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror}", "file") from None
+    except ValueError:
+        raise UsageError(f"{path} is no UTF-8 text", "file") from None
+
+
+# --- 6 -- client ---------------------------------------------------------------------
+
+CONNECT_TIMEOUT = 10.0  # seconds until a connection stands
+READ_TIMEOUT = 60.0  # seconds without a byte
+TOTAL_TIMEOUT = 120.0  # seconds in all, for answers slower than SLOWEST
+SLOWEST = 10_000  # bytes a second
+LARGEST = 256 * 1024 * 1024  # bytes of a body
+CHUNK = 16 * 1024  # bytes read at a time
+LONGEST_WAIT = 60.0  # seconds that a person is kept waiting for a limit
+
+READ, CHANGE, ONCE = 0, 1, 2
+
+# What may come back instead of an answer: the error for a read, for a change that may
+# be repeated, and for one that may not (`create instance`).
+OUTCOMES = {
+    "unreachable": (Unreachable, Unreachable, Unreachable),
+    "rate_limited": (Unreachable, Unreachable, Unreachable),
+    "no_answer": (Unreachable, OutcomeUnknown, OutcomeUnknown),
+    "server_error": (Unreachable, OutcomeUnknown, OutcomeUnknown),
+    "bad_reply": (VastError, OutcomeUnknown, OutcomeUnknown),
+}
+# Whatever is surely not carried out may be sent again; the rest of these only if doing
+# it twice does no harm.
+NOT_CARRIED_OUT = ("unreachable", "rate_limited")
+PASSING = (*NOT_CARRIED_OUT, "no_answer", "server_error")
+PASSING_STATUSES = (500, 502, 503, 504)
+
+
+class Call:
+    """One call of the service's: method, path, query, body, and whether it may be
+    repeated (READ and CHANGE) or not (ONCE). `subject` is what a change is about."""
+
+    def __init__(
+        self,
+        method: str,
+        path: str,
+        body: Row | None = None,
+        params: Mapping[str, str] | None = None,
+        kind: int | None = None,
+        subject: str = "",
+        exact: bool = False,
+    ) -> None:
+        self.method, self.path, self.body, self.params = method, path, body, params
+        self.kind = (READ if method == "GET" else CHANGE) if kind is None else kind
+        self.subject, self.exact = subject, exact
+
+
+class DryRun(Exception):
+    """`--dry-run`: the call that would have been sent, and to which URL."""
+
+    def __init__(self, call: Call, url: str) -> None:
+        super().__init__(url)
+        self.call, self.url = call, url
+
+
+class Failure(Exception):
+    """Why a call got no answer: a key of OUTCOMES, and how many seconds to wait at
+    least before the next try."""
+
+    def __init__(
+        self, kind: str, msg: str, http: int | None = None, wait: float = 0
+    ) -> None:
+        super().__init__(msg)
+        self.kind, self.http, self.wait = kind, http, wait
+
+
+class Exact(float):
+    """A number of a JSON text that remembers how it was written, for exact sums."""
+
+    __slots__ = ("text",)
+    text: str
+
+    def __new__(cls, text: str) -> Exact:
+        number = super().__new__(cls, text)
+        number.text = text
+        return number
+
+    def __str__(self) -> str:
+        return self.text
+
+
+class Exchange:
+    """One request on its way. A thread of its own carries it, so that an answer that
+    drips, in its headers or its body, can be given up and Ctrl-C ends it at once."""
+
+    def __init__(self, http: HttpSession, request: Row) -> None:
+        self.http, self.request = http, request
+        self.received = 0
+        self.chunks: list[bytes] = []
+        self.answer: Response | None = None
+        self.error: Exception | None = None
+
+    def run(self) -> None:
+        """Sends the request and collects the answer."""
+        from requests import RequestException
+        from urllib3.exceptions import HTTPError
+
+        try:
+            timeout = (CONNECT_TIMEOUT, READ_TIMEOUT)
+            with self.http.request(
+                timeout=timeout, stream=True, allow_redirects=False, **self.request
+            ) as answer:
+                for chunk in answer.iter_content(CHUNK):
+                    self.received += len(chunk)
+                    self.chunks.append(chunk)
+                    if self.received > LARGEST:
+                        raise OSError(f"its answer is over {LARGEST >> 20} MB")
+                self.answer = answer
+        except (RequestException, HTTPError, OSError) as error:
+            self.error = error
+
+    def finish(self, monotonic: Callable[[], float]) -> tuple[Response, bytes]:
+        """Waits for the answer, as long as it comes fast enough. Raises Failure."""
+        from threading import Thread
+
+        start = monotonic()
+        thread = Thread(target=self.run, daemon=True)
+        thread.start()
+        thread.join(TOTAL_TIMEOUT)
+        while thread.is_alive():
+            taken = monotonic() - start
+            if self.received + CHUNK < taken * SLOWEST:
+                raise Failure("no_answer", f"no answer within {taken:.0f} s")
+            thread.join(1)
+        if self.answer is None:
+            raise as_failure(self.error or OSError("the connection failed"))
+        return self.answer, b"".join(self.chunks)
+
+
+def as_failure(error: Exception) -> Failure:
+    """What a network error means: only where no connection was made, or its other end
+    is not who it should be, was nothing sent."""
+    from ssl import SSLCertVerificationError
+
+    from requests import ConnectTimeout
+    from requests.exceptions import InvalidProxyURL, InvalidSchema, InvalidURL
+    from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
+
+    chain: list[object] = [error]
+    for link in chain:
+        inner = [*getattr(link, "args", ()), getattr(link, "reason", None)]
+        chain += [each for each in inner if isinstance(each, Exception)]
+    unsent = (
+        *(ConnectTimeout, ConnectTimeoutError, NewConnectionError),
+        *(SSLCertVerificationError, InvalidURL, InvalidSchema, InvalidProxyURL),
+    )
+    sent = not any(isinstance(link, unsent) for link in chain)
+    msg = str(getattr(chain[-1], "strerror", None) or chain[-1])
+    msg = re.sub(r"^.*?object at 0x\w+>: |^\w*Connection\(host=.*?\): ", "", msg)
+    return Failure("no_answer" if sent else "unreachable", msg)
+
+
+def redirected(answer: Response) -> VastError:
+    """A redirect is an error: a write that followed it would turn into a read."""
+    place = answer.headers.get("Location", "nowhere")
+    msg = f"the service moved to {place}; give its address with --url"
+    return VastError(msg, "redirect", answer.status_code)
+
+
+def waiting_time(answer: Response, text: str, now: float) -> tuple[float, float]:
+    """Seconds until a call that met a limit may be sent again, and the endpoint's
+    threshold: the least time between two calls, 0 when it is not told."""
+    from email.utils import parsedate_to_datetime
+
+    match = re.search(r"threshold\s*[=:]\s*(\d+(?:\.\d+)?)", text)
+    threshold = float(match[1]) if match else 0.0
+    waits = [threshold]
+    after = answer.headers.get("Retry-After", "")
+    reset = as_number(answer.headers.get("X-RateLimit-Reset", ""))
+    if as_number(after) is not None:
+        waits.append(float(after))
+    elif after:
+        try:
+            waits.append(parsedate_to_datetime(after).timestamp() - now)
+        except ValueError:
+            pass
+    if reset is not None:  # a date in unix seconds, or seconds from now
+        waits.append(reset - now if reset > 1e9 else reset)
+    if "search_quota_exceeded" in text:  # a daily quota: no use in trying again
+        waits.append(2 * LONGEST_WAIT if reset is None else LONGEST_WAIT + 1)
+    return max(waits), threshold
+
+
+def error_parts(body: bytes) -> tuple[str, str]:
+    """The slug and the message of an error's body, whatever it looks like."""
+    text = body.decode("utf-8", "replace")
+    try:
+        reply = json.loads(text)
+    except (ValueError, RecursionError):
+        reply = None
+    if not isinstance(reply, dict):
+        return "", " ".join(re.sub("<[^>]*>", " ", text[:2000]).split())[:200]
+    said = (reply.get(key) for key in ("msg", "message", "detail", "error"))
+    msg = next((str(part) for part in said if part), "no reason given")
+    return str(reply.get("error") or ""), msg
+
+
+def doubt(call: Call) -> str:
+    """What to add when a change may have been carried out, or not."""
+    if call.kind == READ:
+        return ""
+    return f"; {call.subject or 'it'} may be changed or not: look before repeating"
+
+
+class Client:
+    """The service: `send` takes a call and gives the decoded answer.
+
+    One connection serves all its calls. The key travels in a header, put there by an
+    `auth` function: anything else would let ~/.netrc replace it.
+    """
+
+    def __init__(self, args: Arguments, world: World) -> None:
+        self.base = base_url(args.url or world.environ.get("VAST_URL") or SERVICE)
+        self.given_key, self.retry, self.dry_run = (
+            args.api_key,
+            args.retry,
+            args.dry_run,
+        )
+        self.world = world
+        self.key = ""
+        self.http: HttpSession | None = None
+        self.pace: dict[str, float] = {}  # endpoint -> least seconds between calls
+        self.last: dict[str, float] = {}  # endpoint -> when it was called last
+
+    def send(self, call: Call) -> Row:
+        """The answer to a call: an object, whose success is not false.
+
+        Sends it again, up to `--retry` times, when that can do no harm. Raises the
+        VastError that OUTCOMES or a refusal calls for.
+        """
+        if self.dry_run:
+            raise DryRun(call, self.url(call))
+        self.key = self.key or find_key(self.given_key, self.world)
+        try:
+            return self.persist(call)
+        except KeyboardInterrupt:
+            raise Interrupted(f"interrupted{doubt(call)}") from None
+
+    def persist(self, call: Call) -> Row:
+        """Sends a call until it is answered, refused, or not worth another try."""
+        from random import uniform
+
+        again = NOT_CARRIED_OUT if call.kind == ONCE else PASSING
+        unsure = False  # whether an earlier try may have been carried out
+        tries = 0
+        while True:
+            try:
+                return self.attempt(call, unsure)
+            except Failure as failure:
+                wait = max(failure.wait, 2**tries * uniform(0.5, 1))
+                unsure = unsure or failure.kind not in NOT_CARRIED_OUT
+                tries += 1
+                if (
+                    tries > self.retry
+                    or wait > LONGEST_WAIT
+                    or failure.kind not in again
+                    or failure.http == 501
+                ):
+                    raise self.final(call, failure, unsure, wait) from None
+                self.world.progress(f"{failure}; trying again in {wait:.1f} s")
+                self.world.sleep(wait)
+
+    def final(
+        self, call: Call, failure: Failure, unsure: bool, wait: float
+    ) -> VastError:
+        """The error that a failure ends as."""
+        msg = f"{failure}"
+        if failure.kind == "unreachable":
+            msg = f"cannot reach {self.base}: {failure}"
+        if failure.kind == "rate_limited":
+            msg = f"too many calls: {failure}; come back in {wait:.0f} s"
+        kind = OUTCOMES[failure.kind][call.kind]
+        if unsure and call.kind != READ:
+            return OutcomeUnknown(msg + doubt(call), http=failure.http)
+        return kind(msg, failure.kind, failure.http)
+
+    def attempt(self, call: Call, unsure: bool) -> Row:
+        """Sends a call once. Raises Failure, or the VastError of a refusal."""
+        answer, body = self.exchange(call)
+        status = answer.status_code
+        if status == 429:
+            msg = self.hide_key(error_parts(body)[1])
+            text = body.decode("utf-8", "replace")
+            wait, threshold = waiting_time(answer, text, self.world.now())
+            self.pace[endpoint(call)] = threshold
+            raise Failure("rate_limited", msg, status, wait)
+        if status >= 500:
+            raise Failure("server_error", f"the service fails (HTTP {status})", status)
+        if 300 <= status < 400:
+            raise redirected(answer)
+        if status >= 400:
+            refusal = self.refusal(body, status)
+            if unsure and call.method == "DELETE" and status == 404:
+                if not isinstance(refusal, NoKey):  # the earlier try was carried out
+                    return {"success": True}
+            raise refusal
+        return self.accepted(call, status, body)
+
+    def accepted(self, call: Call, status: int, body: bytes) -> Row:
+        """The object that a 2xx answer holds."""
+        try:
+            reply = decode(body, call.exact)
+        except (ValueError, RecursionError):
+            raise Failure("bad_reply", "the answer is not JSON", status) from None
+        if not isinstance(reply, dict):
+            raise Failure("bad_reply", "the answer is not a JSON object", status)
+        if reply.get("success") is False:
+            raise self.refusal(body, status)
+        if call.kind != READ and reply.get("success") is not True:
+            raise Failure("bad_reply", "the answer does not say success", status)
+        return reply
+
+    def exchange(self, call: Call) -> tuple[Response, bytes]:
+        """Sends a request, at the endpoint's pace once that is known."""
+        if self.http is None:
+            from requests import Session
+
+            self.http = Session()
+            self.http.auth = self.authorize
+            self.http.headers["User-Agent"] = f"vast.py/{__version__}"
+            # A proxy must not see what goes unencrypted to this machine itself.
+            self.http.trust_env = self.base.startswith("https:")
+        place = endpoint(call)
+        if place in self.pace:
+            due = self.last[place] + self.pace[place]
+            self.world.sleep(max(0.0, due - self.world.monotonic()))
+        self.last[place] = self.world.monotonic()
+        request = {
+            "method": call.method,
+            "url": self.base + call.path,
+            "params": call.params,
+            "json": call.body,
+        }
+        return Exchange(self.http, request).finish(self.world.monotonic)
+
+    def authorize(self, request: PreparedRequest) -> PreparedRequest:
+        """Puts the key into a request's header."""
+        request.headers["Authorization"] = f"Bearer {self.key}"
+        return request
+
+    def hide_key(self, text: str) -> str:
+        """Text of the service's in which it may repeat the key."""
+        return text.replace(self.key, "(your key)")
+
+    def refusal(self, body: bytes, status: int) -> VastError:
+        """The service's no, in its own words."""
+        slug, msg = error_parts(body)
+        msg = self.hide_key(msg) or f"the service refused (HTTP {status})"
+        login = re.search("requires login|log in again|invalid user key", msg, re.I)
+        if slug == "auth_error" or status == 401 or login:
+            hint = f"get a key at {KEYS_PAGE} and keep it with: vast.py set api-key"
+            return NoKey(f"{msg} ({hint})", http=status)
+        return VastError(msg, self.hide_key(slug), status)
+
+    def url(self, call: Call) -> str:
+        """A call's whole URL."""
+        from urllib.parse import urlencode
+
+        query = "?" + urlencode(call.params) if call.params else ""
+        return self.base + call.path + query
+
+    def pages(
+        self, path: str, key: str, params: Mapping[str, str], exact: bool = False
+    ) -> list[Row]:
+        """The rows of a list that comes in pages."""
+        rows: list[Row] = []
+        tokens = [""]
+        while True:
+            after = {"after_token": tokens[-1]} if tokens[-1] else {}
+            call = Call("GET", path, params={**params, **after}, exact=exact)
+            reply = self.send(call)
+            rows += rows_of(reply, key)
+            token = reply.get("next_token")
+            if not token:
+                return rows
+            if not isinstance(token, str) or token in tokens:
+                raise VastError("the pages of the answer do not end", "bad_reply")
+            tokens.append(token)
+
+
+def endpoint(call: Call) -> str:
+    """What a call's rate limit counts: the method, and the path without its ids."""
+    return call.method + re.sub(r"/\d+", "/N", call.path)
+
+
+def decode(body: bytes, exact: bool) -> object:
+    """JSON decoded; `exact`: its fractions remember their text. Raises ValueError."""
+    import gc
+
+    gc.disable()
+    try:
+        return json.loads(
+            body.decode(),
+            parse_constant=no_number,
+            parse_float=Exact if exact else None,
+        )
+    finally:
+        gc.enable()
+
+
+def no_number(text: str) -> NoReturn:
+    """Refuses NaN and Infinity, which are not JSON."""
+    raise ValueError(text)
+
+
+def rows_of(reply: Row, key: str) -> list[Row]:
+    """The rows of an answer; null is none. Raises VastError."""
+    rows = reply.get(key, "missing")
+    if rows is None:
+        return []
+    if not isinstance(rows, list) or not set(map(type, rows)) <= {dict}:
+        raise VastError(f"the answer has no list of {key}", "bad_reply")
+    return rows
+
+
+def is_gone(error: VastError) -> bool:
+    """Whether a call was answered that there is no such thing, or no such call."""
+    return error.http in (404, 410) and not isinstance(error, NoKey)
+
+
+# --- 7 -- invoices -------------------------------------------------------------------
+
+# A row of any other type is a charge. The number is the sign that such a payment gets,
+# whichever it was sent with: money that comes in lowers what is owed. Transfers and
+# reservations go both ways, so they keep their own (0).
+PAYMENTS = {
+    "payment": -1, "credit": -1, "refund": 1, "payout": 1, "transfer": 0, "reserved": 0
+}  # fmt: skip
+SECTIONS = {"charges": ("Charges", True), "credits": ("Payments", False)}
+LONGEST_TEXT = 2000  # characters; more than this would fill pages
+LAST_SECOND = 253370764800  # 9999-01-01, near the end of the calendar
+
+# What the standard Helvetica has beyond the encoding cp1252, in the order of the codes
+# from 128 on that it gets in a second font; then what looks like one of its letters.
+LATIN = (
+    "ĀāĂăĄąĆćČčĎďĐđĒēĖėĘęĚěĞğĢģĪīĮįİıĶķĹĺĻļĽľŁłŃńŅņŇňŌōŐőŔŕŖŗŘřŚśŞşŤťŪūŮůŰűŲųŹźŻż"
+    "ȘșȚțˇ˘˙˚˛˝Δμ⁄∂∑−√≠≤≥◊ﬁﬂ"
+)
+LOOKALIKES = str.maketrans("Ţţ∆‐‑", "ȚțΔ--")
+
+
+def printable(value: object) -> str:
+    """Return text as one line in NFC, with single blanks and no control characters."""
+    text = "" if value is None else str(value)
+    if len(text) > LONGEST_TEXT:
+        text = text[:LONGEST_TEXT] + "…"
+    if not (text.isascii() and text.isprintable()):
+        from unicodedata import category, normalize
+
+        text = "".join(
+            char
+            for char in normalize("NFC", text)
+            if char.isspace() or category(char) not in ("Cc", "Cf", "Cs")
+        )
+    return " ".join(text.split())
+
+
+def showable(text: str) -> str:
+    """Return text with '?' for each character that Helvetica does not have."""
+    if text.isascii():
+        return text
+    return "".join(
+        char if char in LATIN else char.encode("cp1252", "replace").decode("cp1252")
+        for char in text.translate(LOOKALIKES)
+    )
+
+
+def number(value: object) -> Decimal | None:
+    """Read a number or numeric text; None for anything else, and from 10^12 on."""
+    from decimal import Decimal, InvalidOperation
+
+    if isinstance(value, bool) or not isinstance(value, (int, str, Decimal)):
+        return None
+    try:
+        found = Decimal(value)
+    except InvalidOperation:
+        return None
+    small = found.is_finite() and (not found or found.adjusted() < 12)
+    return found if small else None
+
+
+def figure(value: object, least: int = 2) -> Decimal | None:
+    """Read a number with the decimals that were sent, but from least to four."""
+    import decimal
+
+    found = number(value)
+    if found is None:
+        return None
+    sent = -int(found.as_tuple().exponent)
+    places = min(max(sent, least), 4)
+    if places == sent:
+        return found
+    return found.quantize(decimal.Decimal(1).scaleb(-places), decimal.ROUND_HALF_UP)
+
+
+def money(value: Decimal | None, unknown: str = "-") -> str:
+    """Return a figure as text."""
+    return unknown if value is None else f"{value:,f}"
+
+
+def local_date(when: int | None) -> str:
+    """Return unix seconds as a local date like 2022-01-31, None as ''."""
+    return "" if when is None else "%d-%02d-%02d" % time.localtime(when)[:3]
+
+
+class Line:
+    """One row as it is shown: a charge or a payment, in whichever shape it was sent.
+
+    `since` and `when` are unix seconds, the same unless the row covers a period. An
+    `amount` that cannot be read is None: it shows as '-' and is no part of any sum.
+    """
+
+    __slots__ = (
+        "row", "id", "kind", "is_charge", "since", "when", "date", "item", "detail",
+        "quantity", "rate", "amount",
+    )  # fmt: skip
+
+    def __init__(self, row: dict[str, object]) -> None:
+        times = [row_time(row.get(key)) for key in ("timestamp", "start", "end")]
+        known = [when for when in times if when is not None]
+        amount = figure(row.get("amount"))
+        self.row = row
+        self.id = row_id(row)
+        self.kind = printable(row.get("type")).lower()
+        self.is_charge = self.kind not in PAYMENTS
+        self.since = known[0] if known else 0
+        self.when = known[-1] if known else None
+        self.date = local_date(self.when)
+        self.item = row_item(row, self.is_charge)
+        self.detail = row_detail(row)
+        self.quantity = figure(row.get("quantity"), least=0)
+        self.rate = figure(row.get("rate"))
+        sign = PAYMENTS.get(self.kind, 0)
+        self.amount = abs(amount) * sign if amount and sign else amount
+
+    def within(self, start: int, end: int) -> bool:
+        """Tell whether the row touches the range; undated ones do, as they were sent."""
+        return self.when is None or (self.since <= end and self.when >= start)
+
+
+def row_time(value: object) -> int | None:
+    """Read unix seconds, without their fraction."""
+    found = number(value)
+    return int(found) if found is not None and 0 <= found < LAST_SECOND else None
+
+
+def row_id(row: dict[str, object]) -> str:
+    """Return the id of a row, which payments of the newer call keep further down."""
+    more = row.get("metadata")
+    inner = more.get("invoice_id") if isinstance(more, dict) else None
+    return printable(row.get("id", inner))
+
+
+def row_item(row: dict[str, object], is_charge: bool) -> str:
+    """Return the description, or what a row without one stands for."""
+    text = printable(row.get("description"))
+    if text or is_charge:
+        return text or printable(row.get("source")) or "Charge"
+    text = "Add Credit" if row.get("is_credit") is True else "Auto-Billing"
+    card = printable(row.get("last4"))[-4:]
+    return f"{text} (card ...{card})" if card else text
+
+
+def row_detail(row: dict[str, object]) -> str:
+    """Return what a row of the newer charges call is made up of, '' for any other."""
+    items = row.get("items")
+    parts = [x for x in items if isinstance(x, dict)] if isinstance(items, list) else []
+    return printable(
+        "; ".join(f"{x.get('type')} {x.get('description')}" for x in parts)
+    )
+
+
+def lines_of(
+    rows: Iterable[dict[str, object]], start: int, end: int, only: str = ""
+) -> list[Line]:
+    """Return what is to be shown of rows, by time, those without a time at the end.
+
+    The range is unix seconds, both ends in it; `only` is 'charges', 'credits' or ''.
+    Rows whose amount would show as zero are left out.
+    """
+    lines = [line for line in map(Line, rows) if line.amount != 0]
+    if only:
+        lines = side(lines, SECTIONS[only][1])
+    lines = [line for line in lines if line.within(start, end)]
+    return sorted(lines, key=lambda line: (line.when is None, line.when or 0))
+
+
+def side(lines: Iterable[Line], is_charge: bool) -> list[Line]:
+    """Return the charges, or the payments."""
+    return [line for line in lines if line.is_charge is is_charge]
+
+
+def total(lines: Iterable[Line]) -> Decimal:
+    """Return the exact sum of the amounts, as they are shown."""
+    from decimal import Decimal
+
+    return sum((x.amount for x in lines if x.amount is not None), Decimal("0.00"))
+
+
+def current_charges(current: object) -> Decimal | None:
+    """Return what is not billed yet, from an object, a number or null."""
+    if isinstance(current, dict):
+        current = current.get("total", current.get("charges"))
+    return figure(current)
+
+
+def invoice_number(end: int) -> int:
+    """Return the number of an invoice, which is that of the month its range ends in."""
+    year, month = time.localtime(end)[:2]
+    return year * 12 + month - 1
+
+
+def invoice_file(number: int, start: int | None, end: int | None, only: str) -> str:
+    """Return the file's name; None is an end of the range that was not asked for."""
+    parts = ("invoice", str(number), local_date(start), local_date(end), only)
+    return "_".join(part for part in parts if part) + ".pdf"
+
+
+class Invoice:
+    """What an invoice says; period is the range in words, date the day of issue."""
+
+    def __init__(
+        self,
+        number: int,
+        user: dict[str, object],
+        period: str,
+        date: str,
+        lines: list[Line],
+        current: object = None,
+        only: str = "",
+    ) -> None:
+        self.number, self.period, self.date = number, printable(period), date
+        self.bill_to = bill_to(user)
+        self.lines = lines
+        self.current = current_charges(current)
+        self.sections = [SECTIONS[only]] if only else list(SECTIONS.values())
+
+    def unshowable(self) -> list[str]:
+        """Return the texts of which some character shows as '?'."""
+        texts = [*self.bill_to, self.period]
+        texts += (text for line in self.lines for text in (line.item, line.detail))
+        return [
+            text
+            for text in dict.fromkeys(texts)
+            if showable(text) != text.translate(LOOKALIKES)
+        ]
+
+
+def bill_to(user: dict[str, object]) -> list[str]:
+    """Return the lines of the customer's address that there are."""
+    keys = ("line1", "line2", "city", "zip", "country")
+    parts = (printable(user.get("billaddress_" + key)) for key in keys)
+    first, second, city, code, country = parts
+    name = printable(user.get("fullname") or user.get("username"))
+    texts = (name, first, second, f"{city} {code}".strip(), country)
+    return [text for text in texts if text]
+
+
+# Measures are points, counted on an A4 page from its lower left corner.
+WIDTH, HEIGHT, LEFT, RIGHT = 595, 842, 48, 547
+TOP, BOTTOM = 786, 58  # of what stands between the margins of a page but the first
+BODY, LEADING, PADDING, BLEED = 8.5, 10.2, 2.5, 6  # stripes bleed beyond their text
+BAR_LEFT, BAR_ROOM = 100, 240
+
+# Red, green and blue, from 0 to 1, as PDF has them.
+INK, GREY, PALE = ".11 .13 .17", ".43 .46 .51", ".955 .965 .98"
+RULE, ACCENT = ".8 .83 .87", ".1 .27 .55"
+
+ISSUER = ("Vast.ai Inc.", "100 Van Ness Ave.", "San Francisco CA 94102")
+TERMS = "Charged, do not pay"
+HELVETICA = ("Helvetica", "Helvetica-Bold")
+
+# Heading; the edge of its texts; their room; whether that is the right edge.
+ITEM_COLUMNS = (
+    ("Item", LEFT, 256, False), ("Date", 316, 52, False), ("Quantity", 428, 58, True),
+    ("Rate", 484, 50, True), ("Amount", RIGHT, 58, True),
+)  # fmt: skip
+
+if TYPE_CHECKING:
+    Place = tuple[str, int, int, bool]
+    Box = tuple[float, float, float, float, str]  # x, y, width, height, colour
+    Text = tuple[float, float, str, float, bool, str]  # x, y, text, size, bold, colour
+    Page = tuple[list[Box], list[Text]]  # the boxes lie below the texts
+    Widths = dict[str, int]  # of characters, in thousandths of the font size
+
+
+class Sheets:
+    """The pages of an invoice, filled from the top; y is how far down the last one."""
+
+    def __init__(
+        self, widths: tuple[Widths, Widths], on_page: Callable[[int], object]
+    ) -> None:
+        self.widths = widths  # regular, bold
+        self.on_page = on_page
+        self.pages: list[Page] = []
+        self.turn()
+
+    def turn(self) -> None:
+        """Begin a page."""
+        self.boxes: list[Box] = []
+        self.texts: list[Text] = []
+        self.pages.append((self.boxes, self.texts))
+        self.y: float = TOP
+        self.on_page(len(self.pages))
+
+    def need(self, height: float) -> bool:
+        """Begin a page if this one has less left; tell whether."""
+        short = self.y - height < BOTTOM
+        if short:
+            self.turn()
+        return short
+
+    def text(
+        self,
+        x: float,
+        text: str,
+        room: float,
+        right: bool = False,
+        size: float = BODY,
+        bold: bool = False,
+        colour: str = INK,
+    ) -> None:
+        """Write one line with its left or right edge at x, smaller if it is too wide."""
+        text = showable(text)
+        width = sum(map(self.widths[bold].__getitem__, text)) * size / 1000
+        if width > room:
+            size, width = size * room / width, room
+        if text:
+            at = x - width if right else x
+            self.texts.append((at, self.y, text, size, bold, colour))
+
+    def wrap(self, text: str, room: float, most: int = LONGEST_TEXT) -> list[str]:
+        """Break text of body size into most lines at most, at blanks where it can."""
+        widths, room = self.widths[0], room * 1000 / BODY
+        lines: list[str] = []
+        text = showable(text)
+        while sum(map(widths.__getitem__, text)) > room:
+            fits, left = 0, room - widths[text[0]]
+            while left >= 0:
+                fits += 1
+                left -= widths[text[fits]]
+            if len(lines) == most - 1:
+                return [*lines, text[: fits - 1] + "…"]
+            cut = text.rfind(" ", 0, fits + 1)
+            cut = cut if cut > 0 else fits
+            lines.append(text[:cut])
+            text = text[cut:].lstrip()
+        return [*lines, text] if text else lines
+
+    def paragraphs(
+        self, x: float, texts: Iterable[str], room: float, most: int, colour: str = INK
+    ) -> None:
+        """Write texts below each other, each on most lines at most."""
+        for text in texts:
+            for line in self.wrap(text, room, most):
+                self.text(x, line, room, colour=colour)
+                self.y -= LEADING + 1
+
+    def stripe(self, height: float, colour: str) -> None:
+        """Fill the height below y, from margin to margin."""
+        width = RIGHT - LEFT + 2 * BLEED
+        self.boxes.append((LEFT - BLEED, self.y - height, width, height, colour))
+
+    def headings(self, title: str, columns: Iterable[Place]) -> None:
+        """Write the title of a table and the headings of its columns."""
+        self.y -= 12
+        self.text(LEFT, title, RIGHT - LEFT, size=11, bold=True)
+        self.y -= 17
+        for name, x, room, right in columns:
+            self.text(x, name, room, right, 7.5, True, GREY)
+        self.y -= 5
+        self.stripe(0.6, INK)
+        self.y -= 1
+
+    def cells(self, columns: Iterable[Place], texts: Iterable[str]) -> None:
+        """Write the cells of a row."""
+        for (_, x, room, right), text in zip(columns, texts):
+            self.text(x, text, room, right)
+
+    def sums(self, columns: Iterable[Place], texts: Iterable[str]) -> None:
+        """Write a row of sums below a line."""
+        self.stripe(0.6, INK)
+        self.y -= 13
+        for (_, x, room, right), text in zip(columns, texts):
+            self.text(x, text, room, right, 9, True)
+        self.y -= 22
+
+
+def draw(
+    invoice: Invoice,
+    widths: tuple[Widths, Widths],
+    on_page: Callable[[int], object],
+) -> list[Page]:
+    """Lay an invoice out on pages; on_page hears how many there are so far."""
+    sheets = Sheets(widths, on_page)
+    draw_head(sheets, invoice)
+    for title, is_charge in invoice.sections:
+        lines = side(invoice.lines, is_charge)
+        if lines:
+            draw_table(sheets, title, lines)
+    if invoice.lines:
+        draw_months(sheets, invoice)
+    draw_end(sheets, invoice)
+    draw_margins(sheets, invoice)
+    return sheets.pages
+
+
+def draw_head(sheets: Sheets, invoice: Invoice) -> None:
+    """Draw what stands above the tables."""
+    sheets.boxes.append((0, HEIGHT - 6, WIDTH, 6, ACCENT))
+    sheets.y = HEIGHT - 72
+    sheets.text(LEFT, "Invoice", 120, size=28, bold=True)
+    sheets.text(LEFT + 112, str(invoice.number), 120, size=28, colour=GREY)
+    sheets.text(RIGHT, ISSUER[0], 120, True, 15, True, ACCENT)
+    lows = []
+    for x, room, name, texts in (
+        (LEFT, 130, "From", ISSUER), (190, 180, "Bill to", invoice.bill_to),
+        (390, 60, "Date", [invoice.date]), (462, 85, "Terms", [TERMS]),
+    ):  # fmt: skip
+        sheets.y = HEIGHT - 108
+        sheets.text(x, name, room, colour=GREY)
+        sheets.y -= LEADING + 3
+        sheets.paragraphs(x, texts, room, 3)
+        lows.append(sheets.y)
+    sheets.y = min(lows) - 8
+    draw_panel(sheets, invoice)
+
+
+def draw_panel(sheets: Sheets, invoice: Invoice) -> None:
+    """Draw the range and the sums that the invoice is about."""
+    sheets.stripe(58, PALE)
+    sheets.y -= 20
+    sheets.text(LEFT + 4, "Range", 100, colour=GREY)
+    sheets.text(RIGHT - 4, "Total (USD)", 100, True, colour=GREY)
+    low = sheets.y - 19
+    sums = zip((320, 415), invoice.sections if len(invoice.sections) > 1 else ())
+    for x, (title, is_charge) in sums:
+        sheets.text(x, title, 80, True, colour=GREY)
+        sheets.y -= 19
+        sheets.text(x, money(total(side(invoice.lines, is_charge))), 82, True, 11)
+        sheets.y += 19
+    sheets.y = low
+    sheets.text(RIGHT - 4, money(total(invoice.lines)), 115, True, 17, True)
+    sheets.paragraphs(LEFT + 4, [invoice.period], 182, 2)
+    sheets.y = low - 37
+
+
+def draw_table(sheets: Sheets, title: str, lines: list[Line]) -> None:
+    """Draw a section: its rows in stripes, then its subtotal."""
+    sheets.need(90)
+    sheets.headings(title, ITEM_COLUMNS)
+    room = ITEM_COLUMNS[0][2]
+    for index, line in enumerate(lines):
+        texts = [(text, INK) for text in sheets.wrap(line.item, room)]
+        texts += [(text, GREY) for text in sheets.wrap(line.detail, room)]
+        # Rows stay whole, unless very long; the last one stays with the subtotal.
+        keep = min(len(texts), 12) * LEADING + 40 * (line is lines[-1])
+        for place, (text, colour) in enumerate(texts):
+            first, last = place == 0, place + 1 == len(texts)
+            if sheets.need(2 * PADDING + (keep if first else LEADING)):
+                sheets.headings(title + " (continued)", ITEM_COLUMNS)
+            if index % 2:
+                sheets.stripe(LEADING + PADDING * (first + last), PALE)
+            sheets.y -= LEADING - 2.5 + PADDING * first
+            sheets.texts.append((LEFT, sheets.y, text, BODY, False, colour))
+            if first:
+                sheets.cells(ITEM_COLUMNS[1:], line_texts(line))
+            sheets.y -= 2.5 + PADDING * last
+    sheets.sums(ITEM_COLUMNS[::4], ("Total " + title.lower(), money(total(lines))))
+
+
+def line_texts(line: Line) -> tuple[str, ...]:
+    """Return what stands to the right of an item."""
+    quantity, rate = money(line.quantity, ""), money(line.rate, "")
+    return line.date or "-", quantity, rate, money(line.amount)
+
+
+def draw_months(sheets: Sheets, invoice: Invoice) -> None:
+    """Draw the sums of each month, with a bar as long as its charges."""
+    edges = (RIGHT - 97, RIGHT)[-len(invoice.sections) :]
+    columns = [("Month", LEFT, 50, False)]
+    columns += [(title, x, 92, True) for (title, _), x in zip(invoice.sections, edges)]
+    months: dict[str, list[Line]] = {}
+    for line in invoice.lines:
+        months.setdefault(line.date[:7] or "No date", []).append(line)
+    bars = {month: total(side(lines, True)) for month, lines in months.items()}
+    longest = max(bars.values())
+    sheets.need(90)
+    sheets.headings("Summary by month", columns)
+    for month, lines in months.items():
+        if sheets.need(60):
+            sheets.headings("Summary by month (continued)", columns)
+        sheets.y -= 12
+        sums = (money(total(side(lines, part))) for _, part in invoice.sections)
+        sheets.cells(columns, (month, *sums))
+        if bars[month] > 0:
+            length = float(bars[month] / longest) * BAR_ROOM
+            sheets.boxes.append((BAR_LEFT, sheets.y - 1.5, length, 8, ACCENT))
+        sheets.y -= 5
+    sums = (money(total(side(invoice.lines, part))) for _, part in invoice.sections)
+    sheets.sums(columns, ("Total", *sums))
+
+
+def draw_end(sheets: Sheets, invoice: Invoice) -> None:
+    """Draw the grand total and the notes below it."""
+    unread = sum(line.amount is None for line in invoice.lines)
+    notes = [f"All amounts are in US dollars. {TERMS}."]
+    if invoice.current is not None:
+        notes.append(f"Charges not billed yet: {money(invoice.current)}.")
+    if unread:
+        notes.append(f"Rows without a readable amount, in no sum: {unread}.")
+    sheets.need(90)
+    if not invoice.lines:
+        names = " or ".join(title.lower() for title, _ in invoice.sections)
+        sheets.y -= 20
+        sheets.text(LEFT, f"No {names} in this range.", RIGHT - LEFT, size=11)
+        sheets.y -= 30
+    grand = money(total(invoice.lines))
+    sheets.sums(ITEM_COLUMNS[::4], ("Grand total (USD)", grand))
+    sheets.paragraphs(LEFT, notes, RIGHT - LEFT, 1, GREY)
+
+
+def draw_margins(sheets: Sheets, invoice: Invoice) -> None:
+    """Write the foot of each page, and the head of each but the first."""
+    for index, (sheets.boxes, sheets.texts) in enumerate(sheets.pages, 1):
+        if index > 1:
+            sheets.y = HEIGHT - 38
+            sheets.text(LEFT, f"Invoice {invoice.number}", 200, False, 9, True)
+            sheets.text(RIGHT, ISSUER[0], 200, True, 9, True, ACCENT)
+            sheets.y -= 8
+            sheets.stripe(0.6, RULE)
+        sheets.y = 46
+        sheets.stripe(0.6, RULE)
+        sheets.y = 32
+        page = f"Page {index} of {len(sheets.pages)}"
+        sheets.text(LEFT, ", ".join(ISSUER), 300, False, 7.5, colour=GREY)
+        sheets.text(RIGHT, page, 100, True, 7.5, colour=GREY)
+
+
+def operators(page: Page) -> bytes:
+    """Return the PDF operators that draw a page."""
+    boxes, texts = page
+    out = ["%s rg %.2f %.2f %.2f %.2f re f" % (box[4], *box[:4]) for box in boxes]
+    out.append("BT")
+    state = None
+    for x, y, text, size, bold, colour in texts:
+        out.append("1 0 0 1 %.2f %.2f Tm" % (x, y))
+        for font, codes in encoded(text):
+            if state != (font, size, bold, colour):
+                state = font, size, bold, colour
+                out.append(f"/{font}{bold:d} {size:.2f} Tf {colour} rg")
+            codes = codes.replace("\\", "\\\\").replace("(", "\\(")
+            out.append("(%s) Tj" % codes.replace(")", "\\)"))
+    out.append("ET")
+    return "\n".join(out).encode("latin-1")
+
+
+def encoded(text: str) -> list[tuple[str, str]]:
+    """Split text into pairs of a font and its codes, as characters up to U+00FF."""
+    if text.isascii():
+        return [("F", text)]
+    codes = {ord(char): 128 + index for index, char in enumerate(LATIN)}
+    return [
+        ("L", run.translate(codes))
+        if run[0] in LATIN
+        else ("F", run.encode("cp1252").decode("latin-1"))
+        for run in re.findall(f"[{LATIN}]+|[^{LATIN}]+", text)
+    ]
+
+
+def font_widths(font: str) -> Widths:
+    """Return the widths of all that a font can show."""
+    from borb.pdf import Standard14Fonts
+
+    # borb has these under other names; here are others as wide in either weight.
+    twins = {"ƒ": "0", "¹": "(", "²": "(", "³": "(", "µ": "μ"}
+    chars = bytes(range(32, 256)).decode("cp1252", "ignore") + LATIN
+    # At size 1000, because borb rounds up to whole points.
+    width = Standard14Fonts.get(font).get_width
+    return {char: width(twins.get(char, char), font_size=1000) for char in chars}
+
+
+def pdf_fonts() -> dict[str, object]:
+    """Return the fonts: F0 and F1 (bold) in cp1252, L0 and L1 with LATIN."""
+    from borb.pdf import Standard14Fonts
+    from borb.pdf.font.adobe_glyph_list import AdobeGlyphList
+    from borb.pdf.primitives import name
+
+    names = AdobeGlyphList.ADOBE_CHARACTER_TO_CHARACTER_NAME
+    latin = {"Type": name("Encoding"), "BaseEncoding": name("WinAnsiEncoding")}
+    latin["Differences"] = [128, *(name(names[char]) for char in LATIN)]
+    fonts = {}
+    for index, font in enumerate(HELVETICA):
+        fonts[f"F{index}"] = Standard14Fonts.get(font)
+        fonts[f"L{index}"] = Standard14Fonts.get(font)
+        fonts[f"L{index}"]["Encoding"] = latin
+    return fonts
+
+
+def pdf_facts(invoice: Invoice, created: datetime) -> dict[str, str]:
+    """Return what the file says of itself; its producer stays borb, by its licence."""
+    from borb.pdf.primitives import hexstr
+
+    titles = " and ".join(title for title, _ in invoice.sections)
+    facts = {
+        "Title": f"Invoice {invoice.number}",
+        "Author": ISSUER[0],
+        "Subject": f"{titles}, {invoice.period}",
+    }
+    # In hexadecimal, because borb does not escape text and fails beyond Latin-1.
+    for key, text in facts.items():
+        facts[key] = hexstr(f"\ufeff{text}".encode("utf-16-be").hex())
+    zone = created.astimezone().strftime("%z")
+    date = created.astimezone().strftime("D:%Y%m%d%H%M%S") + f"{zone[:3]}'{zone[3:5]}'"
+    return {**facts, "CreationDate": date, "ModDate": date}
+
+
+def invoice_pdf(
+    invoice: Invoice, created: datetime, on_page: Callable[[int], object]
+) -> tuple[bytes, int]:
+    """Return an invoice as a PDF file, and the number of its pages."""
+    try:
+        from borb.pdf import UsageStatistics
+    except ImportError:
+        raise VastError("no borb: python3 -m pip install 'borb>=3.0.9,<4'") from None
+    # Else borb reports over the network when Python ends, and takes over Ctrl-C.
+    UsageStatistics.opt_out()
+    import hashlib
+    import io
+
+    from borb.pdf import PDF, Document, Page
+    from borb.pdf.primitives import hexstr, name
+
+    regular, bold = map(font_widths, HELVETICA)
+    pages = draw(invoice, (regular, bold), on_page)
+    document, digest = Document(), hashlib.sha256()
+    for drawn in pages:
+        page = Page()
+        contents = page["Contents"]
+        contents["DecodedBytes"] = operators(drawn)
+        digest.update(contents["DecodedBytes"])
+        # borb's writer takes time by the square of the number of values, so that
+        # a page keeps no more than it must and inherits the rest.
+        page.clear()
+        page.update(Type=name("Page"), Contents=contents)
+        document.append_page(page)
+    trailer = document["Trailer"]
+    trailer["ID"] = [hexstr(digest.hexdigest()[:32])] * 2
+    trailer["Info"].update(pdf_facts(invoice, created))
+    trailer["Root"]["Pages"].update(
+        Resources={"Font": pdf_fonts()}, MediaBox=[0, 0, WIDTH, HEIGHT]
+    )
+    stream = io.BytesIO()
+    PDF.write(what=document, where_to=stream)
+    return stream.getvalue(), len(pages)
+
+
+# --- 8 -- commands -------------------------------------------------------------------
+
+
+class Argument:
+    """An argument of a command: its names and what argparse is told of it.
+
+    `rest`: it takes all the words that follow. `files`: it names a file. `known`: its
+    values, where they are a fixed set.
+    """
+
+    def __init__(
+        self,
+        *names: str,
+        rest: bool = False,
+        files: bool = False,
+        known: Iterable[str] = (),
+        **settings: Any,
+    ) -> None:
+        self.names, self.settings = names, settings
+        self.rest, self.files, self.known = rest, files, known
+        self.is_option = names[0].startswith("-")
+        self.is_flag = str(settings.get("action", "")).startswith("store_")
+        self.hidden = settings.get("help") == argparse.SUPPRESS
+
+    def without_short(self) -> Argument:
+        """The same argument without its short name."""
+        return Argument(self.long, **self.settings)
+
+    @property
+    def long(self) -> str:
+        """Its first name of two dashes."""
+        return next(name for name in self.names if name.startswith("--"))
+
+
+class Session:
+    """What a handler works with: the service and the world around."""
+
+    def __init__(self, args: Arguments, world: World) -> None:
+        self.world = world
+        self.client = Client(args, world)
+
+    def instances(self) -> list[Row]:
+        """All the instances of the person; older services have no pages."""
+        params = {
+            "limit": "25",
+            "select_filters": "{}",
+            "order_by": '[{"col":"id","dir":"asc"}]',
+        }
+        try:
+            return self.client.pages("/api/v1/instances/", "instances", params)
+        except VastError as error:
+            if not is_gone(error):
+                raise
+        call = Call("GET", "/api/v0/instances", params={"owner": "me"})
+        return rows_of(self.client.send(call), "instances")
+
+    def instance(self, number: int) -> Row | None:
+        """One instance, or None when it is gone."""
+        path = f"/api/v0/instances/{number}/"
+        try:
+            reply = self.client.send(Call("GET", path, params={"owner": "me"}))
+        except VastError as error:
+            if is_gone(error):
+                return None
+            raise
+        row = reply.get("instances", "missing")
+        if row is not None and not isinstance(row, dict):
+            raise VastError("the answer has no instance in it", "bad_reply")
+        return row
+
+
+class Help:
+    """What `help` shows: the main help, or that of a command or of a topic."""
+
+    def __init__(self, words: list[str]) -> None:
+        self.words = words
+
+
+if TYPE_CHECKING:  # pragma: no cover - only mypy reads it
+    Shown = Table | Result | Failed | Help | str | bytes
+    Handler = Callable[[Session, Arguments], Iterable[Shown]]
+
+
+class Command:
+    """An entry of the table: everything that is particular to one command.
+
+    `run` gets a Session and the arguments and yields what is to be shown; text is
+    a line of stdout. `notes` is more text for the end of its help.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        group: str,
+        help: str,
+        run: Handler,
+        arguments: Sequence[Argument] = (),
+        example: str = "",
+        aliases: Sequence[str] = (),
+        notes: Callable[[], str] = str,
+    ) -> None:
+        self.name, self.group, self.help, self.run = name, group, help, run
+        self.example, self.aliases, self.notes = example or name, aliases, notes
+        self.arguments = (*arguments, *getattr(run, "arguments", ()))
+
+
+QUIET = Argument("-q", "--quiet", action="store_true", help="only the ids, one a line")
+COLS = Argument(
+    "--cols", metavar="COLS", help="only these columns: headings or fields, a,b,c"
+)
+NO_HEADER = Argument("--no-header", action="store_true", help="leave the heading out")
+ID = Argument("id", type=identifier, help="its id")
+IDS = Argument("id", type=identifier, nargs="+", help="its id; several are taken too")
+WAIT = Argument("--wait", action="store_true", help="wait until it is so")
+TIMEOUT = Argument(
+    "--timeout",
+    metavar="SECONDS",
+    type=amount(" (seconds)"),
+    default=600.0,
+    help="wait no longer than this (600)",
+)
+
+
+class Listing:
+    """A kind of command: fetches rows and shows columns of them."""
+
+    arguments = (QUIET, COLS, NO_HEADER)
+
+    def __init__(
+        self,
+        fetch: Callable[[Session, Arguments], list[Row]],
+        columns: Sequence[Column],
+    ) -> None:
+        self.fetch, self.columns = fetch, columns
+
+    def __call__(self, session: Session, args: Arguments) -> Iterator[Shown]:
+        yield Table(self.fetch(session, args), self.columns)
+
+
+class Change:
+    """A kind of command: sends one request for each id and says what was done."""
+
+    def __init__(
+        self,
+        call: Callable[[int, Arguments], Call],
+        said: Callable[[int, Arguments], str],
+    ) -> None:
+        self.call, self.said = call, said
+
+    def __call__(self, session: Session, args: Arguments) -> Iterator[Shown]:
+        several = isinstance(args.id, list) and len(args.id) > 1
+        ids = list(dict.fromkeys(args.id)) if isinstance(args.id, list) else [args.id]
+        for place, number in enumerate(ids):
+            if several:
+                session.world.progress(f"{place + 1} of {len(ids)}: {number}")
+            try:
+                reply = session.client.send(self.call(number, args))
+            except VastError as error:
+                if not several:
+                    raise
+                yield Failed(number, error)
+                if isinstance(error, (NoKey, Unreachable, Interrupted)):
+                    left = " ".join(map(str, ids[place + 1 :]))
+                    session.world.note(f"not tried: {left}" if left else "all tried")
+                    return
+            else:
+                said = self.said(number, args)
+                yield Result(reply, said, number if several else None)
+
+
+class InstanceChange(Change):
+    """A change of instances that can be waited for: until they are `goal`."""
+
+    arguments = (WAIT, TIMEOUT)
+
+    def __init__(self, goal: str, call: Any, said: Any) -> None:
+        super().__init__(call, said)
+        self.goal = goal
+
+    def __call__(self, session: Session, args: Arguments) -> Iterator[Shown]:
+        done = []
+        for shown in super().__call__(session, args):
+            yield shown
+            if isinstance(shown, Result):
+                done.append(shown)
+        deadline = session.world.monotonic() + args.timeout
+        for result in done if args.wait else ():
+            number = args.id[0] if result.of is None else result.of
+            try:
+                row = wait_until(session, number, self.goal, deadline)
+            except VastError as error:
+                if result.of is None or isinstance(error, Interrupted):
+                    raise
+                yield Failed(number, error, result)
+            else:
+                result.value["instance"] = row
+
+
+# What an instance's `actual_status` is when a change has come to its end.
+GOALS = {"running": ("running",), "stopped": ("stopped", "exited"), "gone": ()}
+BROKEN = ("exited", "offline")
+POLL = 2.0  # seconds between two looks at an instance: the service's threshold
+
+
+def wait_until(session: Session, number: int, goal: str, deadline: float) -> Row | None:
+    """The instance as soon as it is running, stopped or gone (then None).
+
+    Raises VastError when it broke, NotDone after the deadline, Interrupted; each says
+    that the instance goes on costing money.
+    """
+    world, start = session.world, session.world.monotonic()
+    costs = f"it still costs money; to end that: vast.py destroy instance {number}"
+    before = ""
+    try:
+        while True:
+            row = session.instance(number)
+            status = "gone" if row is None else row.get("actual_status") or "starting"
+            if status == goal or status in GOALS[goal]:
+                world.note(f"instance {number} is {goal}")
+                return row
+            if row is None:
+                raise VastError(f"instance {number} is gone", "no_such_instance")
+            # What was broken before a start may be seen once more just after it.
+            said = f"instance {number}: {status} {row.get('status_msg') or ''}".rstrip()
+            if status in BROKEN and before == said:
+                msg = row.get("status_msg") or "no reason given"
+                raise VastError(f"instance {number} is {status}: {msg}; {costs}")
+            taken = world.monotonic() - start
+            world.progress(f"{said} ({taken:.0f} s)", milestone=said != before)
+            if world.monotonic() + POLL > deadline:
+                msg = (
+                    f"instance {number} is not {goal} after {taken:.0f} s but {status}"
+                )
+                raise NotDone(f"{msg}; {costs}", "timeout")
+            before = said
+            world.sleep(POLL)
+    except (KeyboardInterrupt, Interrupted):
+        msg = f"interrupted; instance {number} is not known to be {goal}; {costs}"
+        raise Interrupted(msg) from None
+
+
+def find_offers(session: Session, args: Arguments) -> list[Row]:
+    """`search offers`: the rows that the query finds, in the order asked for."""
+    defaults = {} if args.no_default else DEFAULT_FILTERS
+    filters, notes = parse_query(" ".join(args.words), defaults)
+    body: Row = {
+        **filters,
+        "order": parse_order(args.order),
+        "type": args.type,
+        "allocated_storage": args.storage,
+    }
+    if args.limit is not None:
+        body["limit"] = args.limit
+    if args.disable_bundling:
+        body["disable_bundling"] = True
+    for note in notes:
+        session.world.note(note)
+    call = Call("POST", "/api/v0/bundles/", body, kind=READ)
+    return rows_of(session.client.send(call), "offers")
+
+
+def fields_help() -> str:
+    """The grammar of queries and the list of fields."""
+    lines = [
+        f"  {field.name:<20}{field.kind:<8}{field.unit:<12}{field.help}".rstrip()
+        for field in FIELDS
+    ]
+    return f"{GRAMMAR}\n\nfields, with type and unit:\n" + "\n".join(lines)
+
+
+def url_of(scheme: str) -> Handler:
+    """`ssh-url` and `scp-url`: the address of an instance, never a made-up one."""
+
+    def run(session: Session, args: Arguments) -> Iterator[Shown]:
+        row = the_instance(session, args.id if args.id is not None else args.number)
+        yield address_result(row, scheme)
+
+    return run
+
+
+def the_instance(session: Session, number: int | None) -> Row:
+    """The instance of that id, or the only one there is."""
+    if number is not None:
+        row = session.instance(number)
+        if row is None:
+            raise VastError(f"there is no instance {number}", "no_such_instance")
+        return {"id": number, **row}
+    rows = session.instances()
+    if len(rows) == 1:
+        return rows[0]
+    if not rows:
+        raise VastError("there is no instance", "no_such_instance")
+    ids = " ".join(str(row.get("id")) for row in rows)
+    raise VastError(f"which instance? give an id: {ids}", "several_instances")
+
+
+def address_result(row: Row, scheme: str) -> Result:
+    """The URL at which an instance is reached."""
+    found = ssh_address(row)
+    if not found:
+        status = row.get("actual_status") or "starting"
+        msg = f"instance {row.get('id')} is not ready: it is {status}"
+        raise VastError(f"{msg}, without an address yet", "not_ready")
+    host, port, direct = found
+    url = f"{scheme}://root@{f'[{host}]' if ':' in host else host}:{port}"
+    value = {"id": row.get("id"), "host": host, "port": port, "user": "root"}
+    return Result({**value, "url": url, "direct": direct}, url)
+
+
+ONSTART_MOST = 4096  # characters that the service takes
+LABEL_MOST = 1024
+DISK_LEAST = 8  # GB
+RENTAL_FLAGS = ("python_utf8", "lang_utf8", "force", "cancel_unavail")
+
+
+def environment(texts: Sequence[str]) -> dict[str, str]:
+    """Docker's options in the texts of `--env`, as the service takes them.
+
+    "-e A=b -p 80:80 -h name" is {"A": "b", "-p 80:80": "1", "-h": "name"}. Whatever
+    it cannot carry is refused. Raises UsageError.
+    """
+    import shlex
+
+    try:
+        words = shlex.split(" ".join(texts))
+    except ValueError as error:
+        raise UsageError(f"--env: {error}".lower()) from None
+    found: dict[str, str] = {}
+    while words:
+        word = words.pop(0)
+        flag, value = "-e", word
+        if word.startswith("-"):
+            flag = {"--env": "-e", "--publish": "-p", "--volume": "-v"}.get(word, word)
+            flag, value = flag[:2], flag[2:].removeprefix("=")
+            if word.startswith("--") and flag == "--" or flag not in ENV_FLAGS:
+                raise UsageError(f"--env cannot carry '{word}', only -e -p -v -h")
+            if not value and not words:
+                raise UsageError(f"--env: a value is missing behind '{word}'")
+            value = value or words.pop(0)
+        name, equals, content = value.partition("=")
+        if flag == "-e" and not (name and equals):
+            raise UsageError(f"--env: '{value}' is not of the form NAME=VALUE")
+        if flag == "-h":
+            name, content = flag, value
+        found.update({name: content} if flag in "-e-h" else {f"{flag} {value}": "1"})
+    return found
+
+
+ENV_FLAGS = ("-e", "-p", "-v", "-h")
+
+
+def run_type(args: Arguments) -> str | None:
+    """How the instance is logged in to; None leaves it to the template."""
+    if args.args is not None:
+        return "args"
+    jupyter = args.jupyter or args.jupyter_lab or args.jupyter_dir is not None
+    if args.direct:
+        return (
+            "jupyter_direct ssh_direct ssh_proxy" if jupyter else "ssh_direct ssh_proxy"
+        )
+    if jupyter:
+        return "jupyter"
+    return "ssh" if args.ssh or args.template_hash is None else None
+
+
+def check_rental(args: Arguments) -> None:
+    """Refuses what cannot go together. Raises UsageError."""
+    jupyter = args.jupyter or args.jupyter_lab or args.jupyter_dir is not None
+    if not args.image and args.create_from is None and not args.template_hash:
+        raise UsageError("an image is missing: give --image IMAGE")
+    if jupyter and args.args is not None:
+        raise UsageError("--jupyter does not go with --args")
+    if args.onstart is not None and args.onstart_cmd is not None:
+        raise UsageError("--onstart does not go with --onstart-cmd")
+
+
+def rental(args: Arguments) -> Row:
+    """The body of `create instance`: only what was given, and what is always sent."""
+    check_rental(args)
+    onstart = args.onstart_cmd
+    if args.onstart is not None:
+        onstart = read_script(args.onstart)
+    if onstart is None:
+        onstart = args.entrypoint
+    if len(onstart or "") + sum(map(len, args.args or ())) > ONSTART_MOST:
+        most = f"the service takes {ONSTART_MOST} characters"
+        raise UsageError(f"the start-up script and the arguments are too long: {most}")
+    disk = 10.0 if args.disk is None and args.template_hash is None else args.disk
+    body: Row = {
+        "client_id": "me",
+        "image": args.image,
+        "disk": disk,
+        "label": args.label,
+        "price": args.price,
+        "onstart": onstart,
+        "runtype": run_type(args),
+        "jupyter_dir": args.jupyter_dir,
+        "use_jupyter_lab": args.jupyter_lab or None,
+        "args": args.args,
+        "create_from": args.create_from,
+        "extra": args.extra,
+        "env": None if args.env is None else environment(args.env),
+        "image_login": args.login,
+        "template_hash_id": args.template_hash,
+        "user": args.user,
+    }
+    body.update({flag: getattr(args, flag) or None for flag in RENTAL_FLAGS})
+    return {key: value for key, value in body.items() if value is not None}
+
+
+def create_instance(session: Session, args: Arguments) -> Iterator[Shown]:
+    """`create instance`: rents an offer, once; what is paid by the hour starts here."""
+    body, world = rental(args), session.world
+    if args.disk is not None and args.disk < DISK_LEAST:
+        world.note(f"the service's least disk is {DISK_LEAST} GB")
+    if args.args is not None and (args.ssh or args.direct):
+        world.note("--ssh and --direct do nothing with --args")
+    path, subject = f"/api/v0/asks/{args.id}/", f"offer {args.id}"
+    called = world.now()
+    try:
+        reply = session.client.send(Call("PUT", path, body, kind=ONCE, subject=subject))
+        number = reply.get("new_contract")
+        if not isinstance(number, int):
+            call = Call("PUT", path, subject=subject)
+            raise OutcomeUnknown(f"the answer names no instance{doubt(call)}")
+    except OutcomeUnknown as error:
+        if args.label is not None:
+            found = labelled_since(session, args.label, called)
+            raise OutcomeUnknown(f"{error}; {found}", http=error.http) from None
+        raise
+    kind = "on demand" if args.price is None else f"interruptible, at ${args.price:g}/h"
+    world.note(f"rented {subject} {kind}")
+    result = Result(reply, f"Started. instance {number}")
+    yield result
+    if args.wait:
+        if args.raw:
+            world.note(result.text)
+        deadline = world.monotonic() + args.timeout
+        row = wait_until(session, number, "running", deadline)
+        result.value["instance"] = row
+        yield address_result(row or {}, "ssh").text
+
+
+def labelled_since(session: Session, label: str, called: float) -> str:
+    """Which instances with a label started since a call whose answer was lost."""
+    try:
+        rows = session.instances()
+    except VastError as error:
+        return f"and looking for the label failed: {error}"
+    slack = 60  # seconds that the clocks may differ
+    ids = [
+        str(row.get("id"))
+        for row in rows
+        if row.get("label") == label
+        and not (as_seconds(row.get("start_date")) or called) < called - slack
+    ]
+    if not ids:
+        return f"no instance with the label '{label}' has started since"
+    return f"started since with the label '{label}': {' '.join(ids)}"
+
+
+def as_seconds(value: object) -> float | None:
+    """A date in a row, if it is one."""
+    return value if isinstance(value, (int, float)) else None
+
+
+def set_state(state: str) -> Callable[[int, Arguments], Call]:
+    """The call that starts or stops an instance."""
+
+    def call(number: int, args: Arguments) -> Call:
+        path, subject = f"/api/v0/instances/{number}/", f"instance {number}"
+        return Call("PUT", path, {"state": state}, subject=subject)
+
+    return call
+
+
+def stop_instance(session: Session, args: Arguments) -> Iterator[Shown]:
+    """`stop instance`, with a word on what goes on costing money."""
+    stopping = False
+    for shown in STOP(session, args):
+        stopping = stopping or isinstance(shown, Result)
+        yield shown
+    if stopping:
+        session.world.note("the disk of a stopped instance still costs money")
+
+
+STOP = InstanceChange(
+    "stopped", set_state("stopped"), lambda number, args: f"stopping instance {number}."
+)
+
+
+def destroy_instance(session: Session, args: Arguments) -> Iterator[Shown]:
+    """`destroy instance`, after asking whoever can be asked."""
+    ids = " ".join(map(str, args.id))
+    which = f"instance {ids}" if len(args.id) == 1 else f"instances {ids}"
+    if not args.yes and not args.dry_run:
+        if not session.world.ask(f"destroy {which} and all data on its disk?"):
+            raise NotDone("nothing was destroyed", "declined")
+    yield from DESTROY(session, args)
+
+
+DESTROY = InstanceChange(
+    "gone",
+    lambda number, args: Call(
+        "DELETE", f"/api/v0/instances/{number}/", {}, subject=f"instance {number}"
+    ),
+    lambda number, args: f"destroying instance {number}.",
+)
+
+
+def label_call(number: int, args: Arguments) -> Call:
+    """The call that labels an instance."""
+    if len(args.label or "") > LABEL_MOST:
+        raise UsageError(f"the label is too long: {LABEL_MOST} characters at most")
+    path, subject = f"/api/v0/instances/{number}/", f"instance {number}"
+    return Call("PUT", path, {"label": args.label}, subject=subject)
+
+
+def bid_call(number: int, args: Arguments) -> Call:
+    """The call that changes a bid; null lets the service find one that wins."""
+    body = {"client_id": "me", "price": args.price}
+    path, subject = f"/api/v0/instances/bid_price/{number}/", f"instance {number}"
+    return Call("PUT", path, body, subject=subject)
+
+
+# What a host can say of a machine: the option, the service's name, the words around
+# the value in what is said afterwards.
+LISTED = (
+    ("price_gpu", "price_gpu", "${}/h per GPU"),
+    ("price_disk", "price_disk", "${}/GB/month of disk"),
+    ("price_inetu", "price_inetu", "${}/GB uploaded"),
+    ("price_inetd", "price_inetd", "${}/GB downloaded"),
+    ("price_min_bid", "price_min_bid", "bids from ${}/h per GPU"),
+    ("min_chunk", "min_chunk", "{} GPUs at least"),
+    ("discount_rate", "credit_discount_max", "a discount of up to {}"),
+    ("vol_size", "vol_size", "volumes of {} GB"),
+    ("vol_price", "vol_price", "${}/GB/month of volume"),
+    ("image", "image", "image {}"),
+    ("args", "args", "arguments {}"),
+    ("duration", "duration", "for {}"),
+    ("end_date", "end_date", "until {}"),
+)
+
+
+def listed_body(number: int, args: Arguments) -> Row:
+    """A machine and what was said of it, as the service takes it."""
+    given = ((wire, getattr(args, name, None)) for name, wire, _ in LISTED)
+    return {"machine": number} | {key: it for key, it in given if it is not None}
+
+
+def listed_words(number: int, args: Arguments) -> str:
+    """What was said of a machine, for people: only what was given."""
+    given = ((getattr(args, name, None), words) for name, _, words in LISTED)
+    said = [words.format(shown(value)) for value, words in given if value is not None]
+    return ", ".join(said) or "at the prices it had"
+
+
+def shown(value: object) -> str:
+    """A value that was typed, for people: numbers as short as they go."""
+    if isinstance(value, list):
+        return " ".join(value) or "none"
+    return f"{value:.10g}" if isinstance(value, float) else str(value)
+
+
+DURATION = re.compile(r"(\d+)\s*(day|week|month|year)s?", re.I)
+
+
+def duration(text: str) -> str:
+    """How long a listing lasts, as the service takes it: "30 days", or seconds."""
+    match = DURATION.fullmatch(text.strip())
+    if match and int(match[1]):
+        return f"{match[1]} {match[2].lower()}s"
+    if not re.fullmatch("[0-9]{1,12}", text) or not int(text):
+        known = "write 30 days, 2 weeks, 6 months, 1 year, or seconds"
+        raise argparse.ArgumentTypeError(f"'{text}' is no duration: {known}")
+    return text
+
+
+def list_machine(session: Session, args: Arguments) -> Iterator[Shown]:
+    """`list machine`: offers machines for rent, or changes what they cost."""
+    if args.end_date is not None and args.duration is not None:
+        raise UsageError("--end_date does not go with --duration")
+    if args.end_date is not None:
+        args.end_date = end_of_listing(session.world, args.end_date)
+    yield from LIST(session, args)
+
+
+def end_of_listing(world: World, text: str) -> int:
+    """The date at which a listing ends, in unix seconds. Raises UsageError."""
+    from datetime import datetime
+
+    try:
+        if re.fullmatch("[0-9]+", text):
+            date = datetime.fromtimestamp(int(text)).astimezone()
+        else:
+            date = parse_date(text, last=True)
+        seconds = int(date.timestamp())
+    except (ValueError, OverflowError, OSError):
+        raise UsageError(f"'{text}' is no date of our time") from None
+    if seconds <= world.now():
+        raise UsageError(f"the end date {date:%Y-%m-%d %H:%M:%S %Z} is in the past")
+    world.note(f"the listing ends on {date:%Y-%m-%d %H:%M:%S %Z}")
+    return seconds
+
+
+def machine_call(method: str, path: str) -> Callable[[int, Arguments], Call]:
+    """A call about a machine: with an id in its path, or with what was said of the
+    machine in its body."""
+
+    def call(number: int, args: Arguments) -> Call:
+        body = {} if "{}" in path else listed_body(number, args)
+        full = f"/api/v0/machines/{path.format(number)}"
+        return Call(method, full, body, subject=f"machine {number}")
+
+    return call
+
+
+LIST = Change(
+    machine_call("PUT", "create_asks/"),
+    lambda number, args: f"machine {number} is listed: {listed_words(number, args)}.",
+)
+
+
+def min_bid_call(number: int, args: Arguments) -> Call:
+    """The call that sets the least bid for a machine."""
+    path, subject = f"/api/v0/machines/{number}/minbid/", f"machine {number}"
+    return Call("PUT", path, {"client_id": "me", "price": args.price}, subject=subject)
+
+
+def machines(session: Session, args: Arguments) -> list[Row]:
+    """The person's machines."""
+    call = Call("GET", "/api/v0/machines", params={"owner": "me"})
+    return rows_of(session.client.send(call), "machines")
+
+
+def show_user(session: Session, args: Arguments) -> Iterator[Shown]:
+    """`show user`: the fields that have a value, without credentials."""
+    user = the_user(session)
+    if args.quiet:
+        line = [user.get(name) for name in ("id", "email", "balance", "credit")]
+        yield Result(user, " ".join(map(cell, line)))
+        return
+    rows = [
+        {"Field": name, "Value": value}
+        for name, value in user.items()
+        if value not in (None, "")
+    ]
+    columns = (Column("Field", "Field"), Column("Value", "Value"))
+    yield Table(rows, columns, value=user)
+
+
+def the_user(session: Session) -> Row:
+    """The record of the person, without credentials."""
+    reply = session.client.send(Call("GET", "/api/v0/users/current/", exact=True))
+    if "id" not in reply:
+        raise VastError("the answer is no user", "bad_reply")
+    user: Row = without_credentials(reply)
+    return user
+
+
+EVER = 0  # the start of all invoices, in unix seconds
+
+
+class Period:
+    """The range that bills are asked for, in unix seconds, and in words."""
+
+    def __init__(self, args: Arguments, now: float) -> None:
+        from datetime import datetime
+
+        self.given_start, self.given_end = args.start_date, args.end_date
+        end = args.end_date or datetime.fromtimestamp(int(now)).astimezone()
+        self.end = int(end.timestamp())
+        self.start = (
+            EVER if args.start_date is None else int(args.start_date.timestamp())
+        )
+        if self.end < self.start:
+            raise UsageError("the end date is before the start date")
+        first = args.start_date and f"{args.start_date:%Y-%m-%d %H:%M:%S %Z} "
+        self.words = f"{first or 'the beginning '}to {end:%Y-%m-%d %H:%M:%S %Z}"
+
+
+class Bills:
+    """The rows of invoices in a period, as sent and as lines, and what is not billed."""
+
+    def __init__(self, session: Session, args: Arguments) -> None:
+        if args.only_charges and args.only_credits:
+            raise UsageError("--only_charges does not go with --only_credits")
+        self.period = Period(args, session.world.now())
+        if not args.quiet:
+            session.world.note(f"from {self.period.words}")
+        self.only = "charges" * args.only_charges + "credits" * args.only_credits
+        rows, self.current = billed(session, self.period)
+        self.lines = lines_of(rows, self.period.start, self.period.end, self.only)
+
+
+def billed(session: Session, period: Period) -> tuple[list[Row], object]:
+    """Rows and current charges, from the two calls that succeeded the retired one if
+    need be."""
+    start, end = period.start, period.end
+    params = {"owner": "me", "sdate": f"{start}", "edate": f"{end}"}
+    params["inc_charges"] = "true"
+    try:
+        call = Call("GET", "/api/v0/users/me/invoices", params=params, exact=True)
+        reply = session.client.send(call)
+        return rows_of(reply, "invoices"), reply.get("current")
+    except VastError as error:
+        if not is_gone(error):
+            raise
+    rows = []
+    for path, column in (("/api/v1/invoices/", "when"), ("/api/v0/charges/", "day")):
+        filters = json.dumps({column: {"gte": start, "lte": end}})
+        params = {"select_filters": filters, "limit": "500"}
+        rows += session.client.pages(path, "results", params, exact=True)
+    return rows, None
+
+
+INVOICE_COLUMNS = (
+    Column("ID", "id"),
+    Column("Date", "date"),
+    Column("Type", "kind"),
+    Column("Description", "item"),
+    Column("Quantity", "quantity", "%s"),
+    Column("Rate", "rate", "%s"),
+    Column("Amount", "amount", "%s"),
+)
+
+
+def invoice_cells(line: Line) -> Row:
+    """What a line of an invoice shows in a table, and the fields of its row."""
+    figures = {name: getattr(line, name) for name in ("quantity", "rate", "amount")}
+    texts = {name: getattr(line, name) for name in ("id", "date", "kind", "item")}
+    return {**line.row, **texts, **{name: money(it) for name, it in figures.items()}}
+
+
+def show_invoices(session: Session, args: Arguments) -> Iterator[Shown]:
+    """`show invoices`: the rows, then on stderr their sums."""
+    bills = Bills(session, args)
+    rows = [line.row for line in bills.lines]
+    value = {"invoices": rows, "current": bills.current}
+    yield Table([invoice_cells(line) for line in bills.lines], INVOICE_COLUMNS, value)
+    for name, sign in (("charges", True), ("payments", False)):
+        lines = [line for line in bills.lines if line.is_charge is sign]
+        session.world.note(f"{name}: ${money(total(lines))}")
+    current = current_charges(bills.current)
+    session.world.note(f"current charges: ${money(current)}")
+
+
+def generate_pdf(session: Session, args: Arguments) -> Iterator[Shown]:
+    """`generate pdf-invoices`: draws the invoice and says where it is."""
+    from datetime import datetime
+
+    if args.output == "-" and args.raw:
+        raise UsageError("--raw does not go with --output -: there is one stdout")
+    bills = Bills(session, args)
+    period, world = bills.period, session.world
+    number = invoice_number(period.end)
+    created = datetime.fromtimestamp(int(world.now())).astimezone()
+    invoice = Invoice(
+        number,
+        the_user(session),
+        period.words,
+        f"{created:%Y-%m-%d}",
+        bills.lines,
+        bills.current,
+        bills.only,
+    )
+    for text in () if args.quiet else invoice.unshowable():
+        world.note(f"letters that the PDF cannot show, '?' there: {text}")
+    busy = len(bills.lines) > MANY_ROWS
+    content, pages = invoice_pdf(
+        invoice, created, lambda page: world.progress(f"page {page}") if busy else None
+    )
+    start = period.start if args.start_date else None
+    end = period.end if args.end_date else None
+    path = args.output or invoice_file(number, start, end, bills.only)
+    sum_text = f"{total(bills.lines):f}"
+    value = {"path": path, "pages": pages, "rows": len(bills.lines), "total": sum_text}
+    if path == "-":
+        yield content
+    else:
+        write_file(path, content)
+        yield Result(value, path)
+
+
+MANY_ROWS = 2000  # from here on a PDF takes long enough to show progress
+
+
+def nothing_to_call(session: Session, args: Arguments) -> Iterator[Shown]:
+    """`create account` and `login`: what to do instead."""
+    yield (
+        "This is no longer done on the command line. Make an API key at\n"
+        f"    {KEYS_PAGE}\n"
+        "(once https://vast.ai/console/cli) and keep it with:\n"
+        "    vast.py set api-key YOUR_API_KEY"
+    )
+
+
+def set_api_key(session: Session, args: Arguments) -> Iterator[Shown]:
+    """`set api-key`: keeps the key in a file of the person's own."""
+    world, key = session.world, args.new_api_key
+    if key == "-":
+        key = world.stdin.readline() if world.stdin else ""
+    key, path = check_key(key), key_files(world.environ)[0]
+    if not args.dry_run:
+        write_file(path, f"{key}\n".encode(), mode=0o600)
+    if world.environ.get("VAST_API_KEY"):
+        world.note("the environment's VAST_API_KEY overrides the file")
+    said = "would be" if args.dry_run else "is"
+    yield Result({"path": path}, f"Your API key {said} kept in {path}")
+
+
+def statuses_help() -> str:
+    """The exit statuses, as the docstring at the top has them."""
+    return (__doc__ or "").partition("\n\nExit statuses:\n\n")[2].rstrip()
+
+
+ENVIRONMENT_HELP = f"""\
+  VAST_API_KEY     the API key; --api-key goes before it, the key file behind it
+  VAST_URL         the address of the service; --url goes before it
+                   ({SERVICE})
+  HOME             the key file is ~/.vast_api_key
+  XDG_CONFIG_HOME  the key file of the vendor's client is read too, when there is
+                   no other: ~/.config/vastai/vast_api_key
+  HTTPS_PROXY, NO_PROXY, REQUESTS_CA_BUNDLE
+                   as everywhere"""
+
+TOPICS: dict[str, Callable[[], str]] = {
+    "exit-codes": statuses_help,
+    "environment": lambda: ENVIRONMENT_HELP,
+    "query": fields_help,
+}
+
+
+def price_option(unit: str, *names: str) -> Argument:
+    """An option that takes a price in some unit."""
+    return Argument(
+        *names, metavar=names[-1][2:].upper(), type=amount(f" ({unit})"), help=unit
+    )
+
+
+def flag(*names: str, help: str) -> Argument:
+    """An option without a value."""
+    return Argument(*names, action="store_true", help=help)
+
+
+def kind_flag(short: str, name: str) -> Argument:
+    """An option that is short for a `--type`."""
+    return Argument(
+        short,
+        f"--{name}",
+        action="store_const",
+        const=RENTAL_TYPES[name],
+        dest="type",
+        default=argparse.SUPPRESS,
+        help=f"the same as --type {name}",
+    )
+
+
+PRICE_GPU = price_option("$/hour per GPU", "-g", "--price_gpu")
+PRICE_INETU = price_option("$/GB uploaded", "-u", "--price_inetu")
+PRICE_INETD = price_option("$/GB downloaded", "-d", "--price_inetd")
+ARGS = Argument(
+    "--args",
+    rest=True,
+    metavar="...",
+    help="all that follows is for the image's entry point",
+)
+IGNORED = Argument("words", metavar="ignored", nargs="*", rest=True, help="ignored")
+BILLING = (
+    Argument(
+        "-s",
+        "--start_date",
+        metavar="START_DATE",
+        type=lambda text: parse_date(text, last=False),
+        help="from this date on: 2022-02-03, 2022-02, ...",
+    ),
+    Argument(
+        "-e",
+        "--end_date",
+        metavar="END_DATE",
+        type=lambda text: parse_date(text, last=True),
+        help="up to this date, its last second included",
+    ),
+    flag("-c", "--only_charges", help="no payments"),
+    flag("-p", "--only_credits", help="only payments"),
+)
+URL_ARGUMENTS = (
+    Argument("number", metavar="id", nargs="?", type=identifier, help="its id"),
+    Argument("--id", metavar="ID", type=identifier, help="the same as an option"),
+)
+
+
+def shell_name(text: str) -> str:
+    """A shell that a completion script can be made for."""
+    if text not in COMPLETIONS:
+        known = " and ".join(COMPLETIONS)
+        raise argparse.ArgumentTypeError(f"'{text}' is not known, only {known}")
+    return text
+
+
+def completion(session: Session, args: Arguments) -> Iterator[Shown]:
+    """`completion`: a script for the shell, made from the table."""
+    yield COMPLETIONS[args.shell]()
+
+
+COMPLETIONS: dict[str, Callable[[], str]] = {"bash": lambda: "", "zsh": lambda: ""}
+
+RENTING, HOSTING, BILLS = "Renting", "Renting out", "Billing"
+ACCOUNT = "Account and help"
+
+COMMANDS = (
+    Command(
+        "search offers",
+        RENTING,
+        "find machines to rent",
+        Listing(find_offers, OFFER_COLUMNS),
+        [
+            Argument(
+                "words",
+                metavar="query",
+                nargs="*",
+                help="what the offers must have, such as 'num_gpus>=4 dph<2'",
+            ),
+            Argument(
+                "-t",
+                "--type",
+                metavar="TYPE",
+                type=rental_type,
+                default="on-demand",
+                known=RENTAL_TYPES,
+                help="on-demand (the default), bid, interruptible (= bid) or reserved",
+            ),
+            kind_flag("-i", "interruptible"),
+            kind_flag("-b", "bid"),
+            kind_flag("-d", "on-demand"),
+            kind_flag("-r", "reserved"),
+            flag("-n", "--no-default", help="without the default filters"),
+            flag("--disable-bundling", help="show identical offers one by one"),
+            Argument(
+                "--storage",
+                metavar="STORAGE",
+                type=amount(" (GiB)"),
+                default=5.0,
+                help="GiB of disk that the price is for (5.0)",
+            ),
+            Argument(
+                "-o",
+                "--order",
+                metavar="ORDER",
+                default="score-",
+                help="fields to sort by: dph, num_gpus- (score-)",
+            ),
+            Argument(
+                "--limit",
+                metavar="LIMIT",
+                type=amount("", 1, whole=True),
+                help="rows at most",
+            ),
+        ],
+        example="search offers 'num_gpus>=4 dph<2 gpu_name=RTX_4090' -o dph",
+        aliases=["search instances"],
+        notes=fields_help,
+    ),
+    Command(
+        "show instances",
+        RENTING,
+        "list what you rent",
+        Listing(lambda session, args: session.instances(), INSTANCE_COLUMNS),
+    ),
+    Command(
+        "ssh-url",
+        RENTING,
+        "print where ssh reaches an instance",
+        url_of("ssh"),
+        URL_ARGUMENTS,
+        example="ssh-url 5001",
+    ),
+    Command(
+        "scp-url",
+        RENTING,
+        "print where scp reaches an instance",
+        url_of("scp"),
+        URL_ARGUMENTS,
+        example="scp-url 5001",
+    ),
+    Command(
+        "create instance",
+        RENTING,
+        "rent an offer; it costs money from then on",
+        create_instance,
+        [
+            Argument("id", type=identifier, help="the id of the offer"),
+            Argument(
+                "--price",
+                "--bid_price",
+                metavar="PRICE",
+                type=amount(" ($/hour)", 0.001, 128),
+                help="rent interruptible at this bid, $/hour; without it on demand",
+            ),
+            Argument("--disk", metavar="DISK", type=disk_size, help="GB of disk (10)"),
+            Argument("--image", metavar="IMAGE", help="the image to run"),
+            Argument("--label", metavar="LABEL", help="a name for the instance"),
+            Argument(
+                "--onstart",
+                metavar="ONSTART",
+                files=True,
+                help="a file whose text is run at every start",
+            ),
+            Argument(
+                "--onstart-cmd",
+                metavar="ONSTART_CMD",
+                help="commands to run at every start",
+            ),
+            Argument(
+                "--entrypoint",
+                metavar="ENTRYPOINT",
+                help="what is run at the start when neither of these is given",
+            ),
+            flag("--ssh", help="log in by ssh (the default)"),
+            flag("--direct", help="connect to the machine, not through a proxy"),
+            flag("--jupyter", help="start Jupyter"),
+            Argument(
+                "--jupyter-dir", metavar="JUPYTER_DIR", help="the folder it opens"
+            ),
+            flag("--jupyter-lab", help="start JupyterLab"),
+            flag("--lang-utf8", help="set the locale to C.UTF-8"),
+            flag("--python-utf8", help="set Python's encoding to UTF-8"),
+            ARGS,
+            Argument(
+                "--env",
+                metavar="ENV",
+                action="append",
+                help="variables and ports: '-e A=b -p 80:80 -v a:b -h NAME'",
+            ),
+            Argument(
+                "--login",
+                metavar="LOGIN",
+                help="for a private registry: '-u USER -p PASSWORD HOST'",
+            ),
+            Argument("--user", metavar="USER", help="the user to run the image as"),
+            Argument(
+                "--template_hash",
+                metavar="TEMPLATE_HASH",
+                help="a template; what is not given here comes from it",
+            ),
+            Argument(
+                "--create-from",
+                metavar="CREATE_FROM",
+                type=identifier,
+                help="the id of an instance to copy",
+            ),
+            flag("--force", help="skip the checks when copying an instance"),
+            flag("--cancel-unavail", help="fail rather than wait for the machine"),
+            Argument("--extra", metavar="EXTRA", help=argparse.SUPPRESS),
+            WAIT,
+            TIMEOUT,
+        ],
+        example="create instance 1234 --image pytorch/pytorch --disk 40 --label it",
+    ),
+    Command(
+        "start instance",
+        RENTING,
+        "start a stopped instance",
+        InstanceChange(
+            "running",
+            set_state("running"),
+            lambda number, args: f"starting instance {number}.",
+        ),
+        [IDS],
+        example="start instance 5001 --wait",
+    ),
+    Command(
+        "stop instance",
+        RENTING,
+        "stop an instance; its disk stays, and costs",
+        stop_instance,
+        [IDS, *InstanceChange.arguments],
+        example="stop instance 5001",
+    ),
+    Command(
+        "label instance",
+        RENTING,
+        "name an instance",
+        Change(
+            label_call,
+            lambda number, args: f"label of instance {number}: {args.label}",
+        ),
+        [ID, Argument("label", help="its new name, '' for none")],
+        example="label instance 5001 training",
+    ),
+    Command(
+        "change bid",
+        RENTING,
+        "change the bid for an interruptible instance",
+        Change(
+            bid_call,
+            lambda number, args: (
+                f"bid for instance {number}: "
+                + ("one that wins" if args.price is None else f"${args.price:g}/h")
+            ),
+        ),
+        [
+            ID,
+            Argument(
+                "--price",
+                metavar="PRICE",
+                type=amount(" ($/hour)", 0.001),
+                help="$/hour; without it the service picks a bid that wins",
+            ),
+        ],
+        example="change bid 5001 --price 0.3",
+    ),
+    Command(
+        "destroy instance",
+        RENTING,
+        "give an instance back; its data are lost",
+        destroy_instance,
+        [IDS, flag("-y", "--yes", help="do not ask"), *InstanceChange.arguments],
+        example="destroy instance 5001 -y",
+    ),
+    Command(
+        "show machines",
+        HOSTING,
+        "list the machines that you rent out",
+        Listing(machines, MACHINE_COLUMNS),
+    ),
+    Command(
+        "list machine",
+        HOSTING,
+        "offer a machine for rent, or change its prices",
+        list_machine,
+        [
+            IDS,
+            PRICE_GPU,
+            price_option("$/GB/month of disk", "-s", "--price_disk"),
+            PRICE_INETU,
+            PRICE_INETD,
+            Argument(
+                "-m",
+                "--min_chunk",
+                metavar="MIN_CHUNK",
+                type=amount(" (GPUs)", 1, whole=True),
+                help="the least number of GPUs to rent together",
+            ),
+            Argument(
+                "-e",
+                "--end_date",
+                metavar="END_DATE",
+                help="until this date, month first, or unix seconds",
+            ),
+            price_option("$/hour per GPU, the least bid", "-b", "--price_min_bid"),
+            Argument(
+                "-r",
+                "--discount_rate",
+                metavar="DISCOUNT_RATE",
+                type=amount("", 0, 1),
+                help="the most that long rentals get off, 0..1",
+            ),
+            Argument(
+                "-l",
+                "--duration",
+                metavar="DURATION",
+                type=duration,
+                help="for 30 days, 2 weeks, 6 months, 1 year, or seconds",
+            ),
+            Argument(
+                "-v",
+                "--vol_size",
+                metavar="VOL_SIZE",
+                type=amount(" (GB)", whole=True),
+                help="GB that can be rented as volumes, 0 for none",
+            ),
+            price_option("$/GB/month of volumes", "-z", "--vol_price"),
+        ],
+        example="list machine 12345 --price_gpu 0.5 --end_date 2030-12-31",
+    ),
+    Command(
+        "unlist machine",
+        HOSTING,
+        "take a machine off the market",
+        Change(
+            machine_call("DELETE", "{}/asks/"),
+            lambda number, args: f"machine {number} is no longer listed.",
+        ),
+        [IDS],
+        example="unlist machine 12345",
+    ),
+    Command(
+        "set min-bid",
+        HOSTING,
+        "set the least bid for a machine",
+        Change(
+            min_bid_call,
+            lambda number, args: (
+                f"machine {number}: bids from ${args.price:g}/h per GPU."
+            ),
+        ),
+        [
+            ID,
+            Argument(
+                "--price",
+                metavar="PRICE",
+                type=amount(" ($/hour per GPU)"),
+                required=True,
+                help="$/hour per GPU",
+            ),
+        ],
+        example="set min-bid 12345 --price 0.25",
+    ),
+    Command(
+        "set defjob",
+        HOSTING,
+        "give a machine a job for idle times",
+        Change(
+            machine_call("PUT", "create_bids/"),
+            lambda number, args: (
+                f"default job of machine {number}: {listed_words(number, args)}."
+            ),
+        ),
+        [
+            ID,
+            PRICE_GPU.without_short(),
+            PRICE_INETU.without_short(),
+            PRICE_INETD.without_short(),
+            Argument("--image", metavar="IMAGE", help="the image to run"),
+            ARGS,
+        ],
+        example="set defjob 12345 --price_gpu 0.1 --image ubuntu --args sleep 1d",
+    ),
+    Command(
+        "remove defjob",
+        HOSTING,
+        "take a machine's default job away",
+        Change(
+            machine_call("DELETE", "{}/defjob/"),
+            lambda number, args: f"machine {number} has no default job any more.",
+        ),
+        [ID],
+        example="remove defjob 12345",
+    ),
+    Command(
+        "show user",
+        BILLS,
+        "show your account",
+        show_user,
+        [flag("-q", "--quiet", help="one line: id, e-mail, balance and credit")],
+    ),
+    Command(
+        "show invoices",
+        BILLS,
+        "list charges and payments",
+        show_invoices,
+        [*BILLING, *Listing.arguments],
+        example="show invoices -s 2026-01 -e 2026-03",
+    ),
+    Command(
+        "generate pdf-invoices",
+        BILLS,
+        "draw charges and payments as a PDF",
+        generate_pdf,
+        [
+            *BILLING,
+            flag("-q", "--quiet", help="no notes on stderr"),
+            Argument(
+                "-o",
+                "--output",
+                metavar="OUTPUT",
+                files=True,
+                help="a file, - is stdout",
+            ),
+        ],
+        example="generate pdf-invoices -s 2026-01 -e 2026-03",
+    ),
+    Command(
+        "set api-key",
+        ACCOUNT,
+        "keep your API key",
+        set_api_key,
+        [Argument("new_api_key", help="the key; - reads it from stdin")],
+        example="set api-key -",
+    ),
+    Command(
+        "create account",
+        ACCOUNT,
+        "say how to get an API key",
+        nothing_to_call,
+        [IGNORED],
+    ),
+    Command("login", ACCOUNT, "say how to get an API key", nothing_to_call, [IGNORED]),
+    Command(
+        "completion",
+        ACCOUNT,
+        "print a script that completes commands in the shell",
+        completion,
+        [
+            Argument(
+                "shell",
+                type=shell_name,
+                known=COMPLETIONS,
+                help="bash or zsh",
+            )
+        ],
+        example="completion bash",
+    ),
+    Command(
+        "help",
+        ACCOUNT,
+        "show this, or the help of a command or a topic",
+        lambda session, args: [Help(args.words)],
+        [Argument("words", metavar="command", nargs="*", help="a command or a topic")],
+        example="help query",
+    ),
+)
+
+
+# --- 9 -- command line ---------------------------------------------------------------
+
+COMMON = (
+    Argument(
+        "--url",
+        metavar="URL",
+        help="the service's address; or in the environment, VAST_URL",
+    ),
+    flag("--raw", help="print JSON"),
+    Argument(
+        "--api-key",
+        metavar="API_KEY",
+        help="the API key; others see it in ps: set api-key and VAST_API_KEY are safer",
+    ),
+    Argument(
+        "--retry",
+        metavar="RETRY",
+        type=amount("", whole=True),
+        default=3,
+        help="how often a failed call is sent again (3)",
+    ),
+    flag("--dry-run", help="print the first request as a curl command, send nothing"),
+    flag("-h", "--help", help="show this"),
+)
+VERSION_FLAG = flag("--version", help="print the version")
+
+
+def plain(name: str) -> str:
+    """A name of an option or a command, however its words are joined."""
+    return name.replace("_", "-")
+
+
+def option_table(arguments: Iterable[Argument]) -> dict[str, Argument]:
+    """The options among arguments, by each of their names."""
+    return {plain(name): it for it in arguments if it.is_option for name in it.names}
+
+
+COMMAND_BY_NAME = {
+    plain(name): command
+    for command in COMMANDS
+    for name in (command.name, *command.aliases)
+}
+VERBS = {name.split()[0] for name in COMMAND_BY_NAME}
+
+
+class Words:
+    """The command line taken apart: options in one spelling, the other words, and
+    what follows `--args`."""
+
+    def __init__(self, arguments: Iterable[Argument], name: str = "") -> None:
+        self.arguments, self.name = tuple(arguments), name
+        self.options = option_table(self.arguments)
+        self.given: list[str] = []  # --name or --name=value
+        self.others: list[str] = []
+        self.rest: list[str] | None = None
+
+    def option(self, words: list[str]) -> bool:
+        """Takes an option and its value from the front of the words, if it is one."""
+        name, equals, value = words[0].partition("=")
+        option = self.options.get(plain(name))
+        if option is None and re.match("-[^-].", words[0]):  # -qb, -odph
+            option = self.options.get(words[0][:2])
+            name, equals, value = words[0][:2], "=", words[0][2:]
+            if option and option.is_flag:
+                words.insert(1, f"-{value}")
+                equals = ""
+        if option is None:
+            return False
+        del words[0]
+        if option.rest:
+            self.rest = [value] * bool(equals) + words
+            words.clear()
+        elif option.is_flag:
+            if equals:
+                raise self.error(f"{name} takes no value")
+            self.given.append(option.long)
+        else:
+            if not equals and (not words or self.names_option(words[0])):
+                raise self.error(f"a value is missing behind {name}")
+            self.given.append(f"{option.long}={value if equals else words.pop(0)}")
+        return True
+
+    def names_option(self, word: str) -> bool:
+        """Whether a word is one of the options."""
+        return word.startswith("-") and plain(word.partition("=")[0]) in self.options
+
+    def error(self, msg: str) -> UsageError:
+        """A UsageError that says which command and where to read on."""
+        name = f"{self.name} " if self.name else ""
+        return UsageError(f"{name and name[:-1] + ': '}{msg}; see vast.py {name}--help")
+
+    def unknown(self, word: str) -> UsageError:
+        """The error for a word that looks like an option and is none."""
+        name = word.partition("=")[0]
+        field = FIELD_BY_NAME.get(name.strip("-").replace("-", "_"))
+        if f"-{name}" in self.options:
+            hint = f"; did you mean '-{name}'?"
+        elif field and self.name == "search offers":
+            hint = f"; fields stand in the query: '{field.name}=VALUE'"
+        else:
+            hint = did_you_mean(plain(name), self.options)
+        return self.error(f"unknown option '{word}'{hint}")
+
+    def take(self, words: list[str]) -> None:
+        """Takes all the words."""
+        anything = any(it.rest and not it.is_option for it in self.arguments)
+        while words:
+            if words[0] == "--" and not anything:
+                self.others += words[1:]
+                return
+            if not words[0].startswith("-") or words[0] == "-":
+                self.others.append(words.pop(0))
+            elif not self.option(words):
+                if not anything:
+                    raise self.unknown(words[0])
+                self.others.append(words.pop(0))
+
+
+def find_command(words: list[str]) -> tuple[Command | None, Words]:
+    """The command that the words name and the words around its name.
+
+    None when they name none: then the words tell what to show.
+    """
+    front = Words((*COMMON, VERSION_FLAG))
+    while words:
+        if words[0].startswith("-"):
+            if not front.option(words):
+                raise front.unknown(words[0])
+            continue
+        front.others.append(words.pop(0))
+        command = COMMAND_BY_NAME.get(plain(" ".join(front.others)))
+        if command:
+            found = Words((*command.arguments, *COMMON), command.name)
+            found.given = front.given
+            found.take(words)
+            return command, found
+        if len(front.others) == 2 or plain(front.others[0]) not in VERBS:
+            name = " ".join([*front.others, *words[:1]][:2])
+            near = did_you_mean(plain(name), COMMAND_BY_NAME)
+            if not near:
+                near = did_you_mean(plain(front.others[0]), COMMAND_BY_NAME)
+            typed = " ".join(front.others)
+            raise UsageError(f"unknown command '{typed}'{near or '; see vast.py help'}")
+    return None, front
+
+
+class HelpFormatter(argparse.RawDescriptionHelpFormatter):
+    """argparse's help, 80 columns wide and the same in every Python."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, max_help_position=28, width=80)
+
+    def _format_action_invocation(self, action: argparse.Action) -> str:
+        """The names once, then the value: argparse repeats it before Python 3.13."""
+        if not action.option_strings:
+            return super()._format_action_invocation(action)
+        value = f" {action.metavar}" if action.nargs != 0 else ""
+        return ", ".join(action.option_strings) + value
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse's parser, whose errors are ours."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raises a UsageError instead of ending the program."""
+        raise UsageError(f"{message.removeprefix('argument ')}; see {self.prog} --help")
+
+
+def build_parser(command: Command) -> Parser:
+    """The parser of one command, from its entry in the table."""
+    words = [positional_words(it) for it in command.arguments if not it.is_option]
+    needed = [
+        f"{it.long} {it.settings['metavar']}"
+        for it in command.arguments
+        if it.settings.get("required")
+    ]
+    parser = Parser(
+        prog=f"vast.py {command.name}",
+        usage=" ".join([f"vast.py {command.name}", *needed, "[options]", *words]),
+        description=f"{command.help[0].upper()}{command.help[1:]}.",
+        epilog=f"example:\n  vast.py {command.example}\n\n{command.notes()}".rstrip(),
+        formatter_class=HelpFormatter,
+        allow_abbrev=False,
+        add_help=False,
+    )
+    common = parser.add_argument_group("common options")
+    for argument in command.arguments:
+        parser.add_argument(*argument.names, **argument.settings)
+    for argument in COMMON:
+        common.add_argument(*argument.names, **argument.settings)
+    return parser
+
+
+def positional_words(argument: Argument) -> str:
+    """A positional argument in a usage line."""
+    name = argument.settings.get("metavar", argument.names[0])
+    many = {"+": f"{name} [{name} ...]", "*": f"[{name} ...]", "?": f"[{name}]"}
+    return many.get(argument.settings.get("nargs", ""), name)
+
+
+def parse_words(command: Command, words: Words) -> Arguments:
+    """The typed arguments of a command. Raises UsageError."""
+    parser = build_parser(command)
+    places = [it for it in command.arguments if not it.is_option]
+    most = (
+        999999
+        if any(it.settings.get("nargs") in ("*", "+") for it in places)
+        else len(places)
+    )
+    if len(words.others) > most:
+        extra = words.others[most]
+        given = {it.partition("=")[0] for it in words.given}
+        needed = [it.long for it in command.arguments if it.settings.get("required")]
+        missing = [name for name in needed if name not in given]
+        hint = "for example: vast.py " + command.example
+        if missing:
+            typed = " ".join(words.others[:most])
+            hint = f"write: vast.py {command.name} {typed} {missing[0]} {extra}"
+        raise words.error(f"'{extra}' is one word too many; {hint}")
+    args = Arguments()
+    parser.parse_args([*words.given, "--", *words.others], namespace=args)
+    args.args = words.rest
+    return args
+
+
+def command_list() -> str:
+    """All commands with what they do, by who one is."""
+    lines = []
+    for group in dict.fromkeys(command.group for command in COMMANDS):
+        lines.append(f"\n{group}:")
+        for command in COMMANDS:
+            if command.group == group:
+                lines.append(f"  {command.name:<22}{command.help}")
+    return "\n".join(lines)
+
+
+def main_help() -> str:
+    """The help of the whole program."""
+    options = [
+        f"  {', '.join(it.names)} {it.settings.get('metavar', '')}".ljust(24)
+        + it.settings["help"]
+        for it in (*COMMON, VERSION_FLAG)
+    ]
+    return f"""\
+usage: vast.py COMMAND [options] [arguments]
+
+Rent GPUs on Vast.ai, and rent yours out.
+
+  vast.py search offers 'num_gpus>=4 dph<2' -o dph
+  vast.py create instance 1234 --image pytorch/pytorch --disk 40 --wait
+  ssh $(vast.py ssh-url 5001)
+{command_list()}
+
+Options of every command:
+{chr(10).join(options)}
+
+More: vast.py help COMMAND, {", ".join(f"help {topic}" for topic in TOPICS)}
+
+Exit statuses:
+{statuses_help()}
+"""
+
+
+def help_text(words: list[str]) -> str:
+    """The text that `help` shows for its words."""
+    name = plain(" ".join(words))
+    if not words:
+        return main_help()
+    if name in TOPICS:
+        return TOPICS[name]() + "\n"
+    if name in VERBS and name not in COMMAND_BY_NAME:
+        return verb_help(name)
+    command = COMMAND_BY_NAME.get(name)
+    if command is None:
+        near = did_you_mean(name, [*COMMAND_BY_NAME, *TOPICS])
+        raise UsageError(f"there is no help on '{name}'{near}")
+    return build_parser(command).format_help()
+
+
+def verb_help(verb: str) -> str:
+    """The commands of a verb."""
+    lines = [
+        f"  vast.py {name:<22}{command.help}"
+        for name, command in COMMAND_BY_NAME.items()
+        if name.split()[0] == verb
+    ]
+    return f"'{verb}' goes with:\n" + "\n".join(lines) + "\n"
+
+
+class Console(World):
+    """The world of a real run: talk goes to stderr, questions to the terminal."""
+
+    def __init__(
+        self, stdout: TextIO | None, stderr: TextIO | None, **settings: Any
+    ) -> None:
+        super().__init__(**settings)
+        self.stdout, self.stderr = stdout, stderr
+        self.rewriting = False  # whether a progress line stands on the terminal
+
+    def say(self, text: str, end: str = "\n") -> None:
+        """Writes on stderr, in place of a progress line."""
+        try:
+            if self.rewriting:
+                print("\r\x1b[K", end="", file=self.stderr)
+            self.rewriting = not end
+            if self.stderr:
+                print(text, end=end, file=self.stderr, flush=True)
+        except OSError:  # nobody is there to be told
+            self.stderr = None
+
+    def note(self, text: str) -> None:
+        self.say(f"vast.py: {visible(text)}")
+
+    def progress(self, text: str, milestone: bool = False) -> None:
+        if self.stderr and self.stderr.isatty():
+            self.say(visible(text)[:79], end="")
+        elif milestone:
+            self.note(text)
+
+    def ask(self, question: str) -> bool:
+        terminal = self.stdin and self.stdin.isatty()
+        if not (self.stdin and terminal and self.stderr and self.stderr.isatty()):
+            return True
+        self.say(f"{question} [y/N] ", end="")
+        self.rewriting = False
+        return self.stdin.readline().strip().lower() in ("y", "yes")
+
+
+class Output:
+    """Shows on stdout what a command yields: as it comes, or with `--raw` as one JSON
+    document at its end; and remembers how it went."""
+
+    def __init__(
+        self, console: Console, raw: bool, args: Arguments | None = None
+    ) -> None:
+        self.console, self.raw, self.args = console, raw, args
+        self.status = ExitStatus.DONE
+        self.documents: list[Result] = []
+
+    def worse(self, status: ExitStatus) -> None:
+        """Remembers a status if it is graver than those before."""
+        self.status = min(self.status, status, key=GRAVEST.index)
+
+    def show(self, shown: Shown) -> None:
+        """Shows one thing."""
+        if isinstance(shown, Failed):
+            self.fail(shown.error)
+            if shown.result:
+                shown.result.value.update(shown.error.as_json())
+            else:
+                self.documents.append(Result(shown.error.as_json(), of=shown.of))
+        elif isinstance(shown, Help):
+            self.write(help_text(shown.words))
+        elif isinstance(shown, bytes):
+            self.write(shown)
+        elif isinstance(shown, Table):
+            self.table(shown)
+        elif isinstance(shown, Result) and self.raw:
+            self.documents.append(shown)
+        else:
+            text = shown.text if isinstance(shown, Result) else shown
+            if not self.raw or not self.documents:
+                self.write("".join(visible(line) + "\n" for line in text.split("\n")))
+
+    def table(self, table: Table) -> None:
+        """Shows rows: as a table, as JSON, or only their ids."""
+        args = self.args
+        assert args is not None
+        ids = [row["id"] for row in table.rows if row.get("id") is not None]
+        if self.raw:
+            self.documents.append(Result(ids if args.quiet else table.value))
+        elif args.quiet:
+            self.write("".join(cell(number) + "\n" for number in ids))
+        else:
+            columns = table.columns
+            if args.cols:
+                columns = pick_columns(args.cols, columns, table.rows)
+            now, heading = self.console.now(), not args.no_header
+            self.write(table_text(table.rows, columns, now, heading))
+
+    def fail(self, error: VastError) -> None:
+        """Says an error on stderr."""
+        self.worse(error.status)
+        if self.raw:
+            self.console.say(json.dumps(error.as_json(), sort_keys=True))
+            return
+        self.console.note(str(error))
+        if isinstance(error, QueryError):
+            self.console.say(caret(error))
+
+    def finish(self) -> None:
+        """Writes the JSON document."""
+        documents, self.documents = self.documents, []
+        if not documents:
+            return
+        value = documents[0].value
+        if documents[0].of is not None:
+            value = [{"id": it.of, **it.value} for it in documents]
+        stdout = self.console.stdout
+        self.write(json_text(value, bool(stdout and stdout.isatty())) + "\n")
+
+    def write(self, content: str | bytes) -> None:
+        """Writes to stdout. What cannot be written there, on a full disk, is said on
+        stderr, so that no id of a rented instance is lost; a closed pipe is no error."""
+        stdout = self.console.stdout
+        try:
+            if stdout is None:
+                raise OSError("stdout is closed")
+            if isinstance(content, bytes):
+                stdout.buffer.write(content)
+            else:
+                print(content, end="", file=stdout)
+            stdout.flush()
+        except BrokenPipeError:
+            self.console.stdout = discard(stdout)
+        except OSError as error:
+            self.console.stdout = discard(stdout)
+            self.worse(ExitStatus.REFUSED)
+            text = content if isinstance(content, str) else ""
+            self.console.note(f"cannot write to stdout: {error.strerror or error}")
+            self.console.say(text[:2000], end="")
+            self.console.rewriting = False
+
+
+def discard(stream: TextIO | None) -> TextIO:
+    """A place for what nobody reads; Python's own flush at the end goes there too."""
+    nowhere = open(os.devnull, "w", encoding="utf-8")
+    try:
+        if stream:
+            os.dup2(nowhere.fileno(), stream.fileno())
+    except OSError:  # not a file of the system's, as in tests
+        pass
+    return nowhere
+
+
+def curl(call: Call, url: str) -> str:
+    """The shell command that sends a call, the key left to the environment."""
+    from shlex import quote
+
+    parts = ["curl", "-sS", "-X", call.method, quote(url)]
+    parts += ["-H", '"Authorization: Bearer $VAST_API_KEY"']
+    if call.body is not None:
+        parts += ["-H", "'Content-Type: application/json'"]
+        parts += ["-d", quote(json.dumps(call.body))]
+    return " ".join(parts)
+
+
+def run(words: list[str], console: Console, output: Output) -> None:
+    """Runs the command that the words name and shows what it yields."""
+    command, found = find_command(words)
+    if "--version" in found.given:
+        return output.write(f"vast.py {__version__}\n")
+    if command is None:
+        verb = plain(" ".join(found.others))
+        text = verb_help(verb) if verb else main_help()
+        if "--help" in found.given:
+            return output.write(text)
+        console.say(text, end="")
+        console.rewriting = False
+        return output.worse(ExitStatus.USAGE)
+    if "--help" in found.given:
+        return output.write(help_text([command.name]))
+    args = output.args = parse_words(command, found)
+    if args.args and (mine := [it for it in args.args if found.names_option(it)]):
+        console.note(f"passed on behind --args: {' '.join(mine)}")
+    try:
+        for shown in command.run(Session(args, console), args):
+            output.show(shown)
+    except DryRun as dry:
+        value = {"method": dry.call.method, "url": dry.url, "body": dry.call.body}
+        output.show(Result(value, curl(dry.call, dry.url)))
+
+
+def main(argv: Sequence[str] | None = None, console: Console | None = None) -> int:
+    """Runs one command line; returns the exit status."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    console = console or Console(sys.stdout, sys.stderr, stdin=sys.stdin)
+    before_args = words[: words.index("--args")] if "--args" in words else words
+    output = Output(console, raw="--raw" in before_args)
+    try:
+        try:
+            run(words, console, output)
+        finally:
+            output.finish()
+    except VastError as error:
+        output.fail(error)
+    except KeyboardInterrupt:
+        output.fail(Interrupted("interrupted"))
+    return int(output.status)
+
+
+if __name__ == "__main__":
+    for stream in filter(None, (sys.stdout, sys.stderr)):
+        stream.reconfigure(errors="backslashreplace")
+    sys.exit(main())
