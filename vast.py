@@ -42,6 +42,7 @@ import re
 import sys
 import time
 from enum import IntEnum
+from functools import cache
 
 # What is known to mypy under this name is False at run time: `typing` alone would
 # make every start a quarter slower (9 of 40 ms).
@@ -157,6 +158,7 @@ GRAVEST = (
     ExitStatus.UNREACHABLE,
     ExitStatus.NO_KEY,
     ExitStatus.NOT_DONE,
+    ExitStatus.USAGE,
     ExitStatus.REFUSED,
     ExitStatus.DONE,
 )
@@ -173,110 +175,102 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 # --- 2 -- fields and columns ---------------------------------------------------------
 
 
-class Field:
-    """A field that offers can be searched by.
+# What offers can be searched by: the name people type (= the service's own where that
+# differs), kind, unit (* the factor to the service's unit), meaning.
+# Source: the vendor's description of the search and of its rows.
+FIELD_TABLE = """\
+bw_nvlink                       float   GB/s       bandwidth of NVLink
+cluster_id                      int     -          id of the machine's cluster
+compute_cap                     int     -          CUDA capability times 100: 750 is 7.5
+cpu_arch                        text    -          amd64 or arm64
+cpu_cores                       int     -          virtual CPUs of the machine
+cpu_cores_effective             float   -          virtual CPUs that you get
+cpu_ghz                         float   GHz        clock of the CPU
+cpu_ram                         float   GB*1000    main memory
+cuda_vers=cuda_max_good         float   -          highest CUDA version
+datacenter                      bool    -          stands in a data centre
+direct_port_count               int     -          open ports of the machine
+disk_bw                         float   MB/s       bandwidth of the disk
+disk_space                      float   GB         disk that can be rented
+display_active=gpu_display_active bool    -          a display is attached
+dlperf                          float   -          score for deep learning
+dlperf_usd=dlperf_per_dphtotal  float   per_$/h    that score per price
+dph=dph_total                   float   $/h        price of the whole offer
+driver_version                  version -          NVIDIA driver, such as 535.86.05
+duration                        float   days*86400 how long it can be rented
+external                        bool    -          of other markets (default: false)
+flops_usd=flops_per_dphtotal    float   TFLOPS/$/h speed per price
+geolocation                     text    -          country, two letters
+gpu_arch                        text    -          nvidia or amd
+gpu_frac                        float   0..1       share of the machine's GPUs
+gpu_max_power                   float   W          power limit of a GPU
+gpu_max_temp                    float   °C         temperature limit of a GPU
+gpu_mem_bw                      float   GB/s       bandwidth of the GPU's memory
+gpu_name                        text    -          model, such as RTX_4090 or H100_SXM
+gpu_ram                         float   GB*1000    memory of one GPU
+gpu_total_ram                   float   GB*1000    of all GPUs
+has_avx                         bool    -          the CPU has AVX
+host_id                         int     -          id of the host
+hosting_type                    int     -          0 a private host, 1 a data centre
+id                              int     -          id of the offer
+inet_down                       float   Mbit/s     download speed
+inet_down_cost                  float   $/GB       price of downloads
+inet_up                         float   Mbit/s     upload speed
+inet_up_cost                    float   $/GB       price of uploads
+machine_id                      int     -          id of the machine
+min_bid                         float   $/h        least bid when interruptible
+mobo_name                       text    -          model of the mainboard
+num_gpus                        int     -          how many GPUs
+os_version                      float   -          version of the machine's system
+pci_gen                         float   -          generation of PCI Express
+pcie_bw                         float   GB/s       bandwidth between CPU and GPU
+reliability                     float   0..1       share of time that it was up
+rentable                        bool    -          can be rented now (default: true)
+rented                          bool    -          you rent on this machine already
+static_ip                       bool    -          its address stays the same
+storage_cost                    float   $/GB/month price of the disk
+total_flops                     float   TFLOPS     speed of all GPUs
+ubuntu_version                  float   -          version of Ubuntu
+verification                    text    -          verified, unverified or deverified
+verified                        bool    -          checked by Vast.ai (default: true)
+vms_enabled                     bool    -          offers virtual machines
+"""
+# The most that a machine can have, in that unit: more of it was meant in MB.
+MOST = {"cpu_ram": 16000, "gpu_ram": 1000, "gpu_total_ram": 16000}
 
-    People type `name` in `unit`; the service gets `wire`, the number times `factor`.
-    `most` is the highest value that makes sense: above it the unit was mistaken.
-    """
-
-    __slots__ = ("name", "kind", "unit", "help", "wire", "factor", "most")
-
-    def __init__(
-        self,
-        name: str,
-        kind: str,
-        unit: str,
-        help: str,
-        wire: str = "",
-        factor: int = 1,
-        most: float = float("inf"),
-    ) -> None:
-        self.name, self.kind, self.unit, self.help = name, kind, unit, help
-        self.wire, self.factor, self.most = wire or name, factor, most
-
-
-# The kinds of a field, and the comparisons each can be in.
-BOOL, INT, FLOAT, TEXT, VERSION = "bool", "int", "float", "text", "version"
-EQUALITY = ("eq", "neq")
-MEMBERSHIP = ("in", "notin")
-ORDER = ("gt", "gte", "lt", "lte")
+# The comparisons that a field can be in, by its kind.
+EQUALITY, MEMBERSHIP = ("eq", "neq"), ("in", "notin")
+ORDERED = (*EQUALITY, *MEMBERSHIP, "gt", "gte", "lt", "lte")
 OPERATORS_OF = {
-    BOOL: EQUALITY,
-    TEXT: EQUALITY + MEMBERSHIP,
-    INT: EQUALITY + MEMBERSHIP + ORDER,
-    FLOAT: EQUALITY + MEMBERSHIP + ORDER,
-    VERSION: EQUALITY + MEMBERSHIP + ORDER,
+    "bool": EQUALITY,
+    "text": (*EQUALITY, *MEMBERSHIP),
+    "int": ORDERED,
+    "float": ORDERED,
+    "version": ORDERED,
 }
 
-# Source: the vendor's description of the search and of its rows (names, units).
-FIELDS = (
-    Field("bw_nvlink", FLOAT, "GB/s", "bandwidth of NVLink"),
-    Field("cluster_id", INT, "", "id of the machine's cluster"),
-    Field("compute_cap", INT, "", "CUDA compute capability times 100 (750 is 7.5)"),
-    Field("cpu_arch", TEXT, "", "amd64 or arm64"),
-    Field("cpu_cores", INT, "", "virtual CPUs of the machine"),
-    Field("cpu_cores_effective", FLOAT, "", "virtual CPUs that you get"),
-    Field("cpu_ghz", FLOAT, "GHz", "clock of the CPU"),
-    Field("cpu_ram", FLOAT, "GB", "main memory", factor=1000, most=16000),
-    Field("cuda_vers", FLOAT, "", "highest CUDA version", wire="cuda_max_good"),
-    Field("datacenter", BOOL, "", "stands in a data centre"),
-    Field("direct_port_count", INT, "", "open ports on the machine's own address"),
-    Field("disk_bw", FLOAT, "MB/s", "bandwidth of the disk"),
-    Field("disk_space", FLOAT, "GB", "disk that can be rented"),
-    Field(
-        "display_active", BOOL, "", "a display is attached", wire="gpu_display_active"
-    ),
-    Field("dlperf", FLOAT, "", "score for deep learning"),
-    Field(
-        "dlperf_usd", FLOAT, "per $/h", "that score per price", "dlperf_per_dphtotal"
-    ),
-    Field("dph", FLOAT, "$/h", "price of the whole offer", wire="dph_total"),
-    Field("driver_version", VERSION, "", "NVIDIA driver, such as 535.86.05"),
-    Field("duration", FLOAT, "days", "how long it can be rented", factor=86400),
-    Field("external", BOOL, "", "offers of other marketplaces (default: false)"),
-    Field("flops_usd", FLOAT, "TFLOPS/$/h", "speed per price", "flops_per_dphtotal"),
-    Field("geolocation", TEXT, "", "country, two letters"),
-    Field("gpu_arch", TEXT, "", "nvidia or amd"),
-    Field("gpu_frac", FLOAT, "0..1", "the offer's share of the machine's GPUs"),
-    Field("gpu_max_power", FLOAT, "W", "power limit of a GPU"),
-    Field("gpu_max_temp", FLOAT, "°C", "temperature limit of a GPU"),
-    Field("gpu_mem_bw", FLOAT, "GB/s", "bandwidth of the GPU's memory"),
-    Field("gpu_name", TEXT, "", "model, such as RTX_4090 or H100_SXM"),
-    Field("gpu_ram", FLOAT, "GB", "memory of one GPU", factor=1000, most=1000),
-    Field("gpu_total_ram", FLOAT, "GB", "of all GPUs", factor=1000, most=16000),
-    Field("has_avx", BOOL, "", "the CPU has AVX"),
-    Field("host_id", INT, "", "id of the host"),
-    Field("hosting_type", INT, "", "0 a private host, 1 a data centre"),
-    Field("id", INT, "", "id of the offer"),
-    Field("inet_down", FLOAT, "Mbit/s", "download speed"),
-    Field("inet_down_cost", FLOAT, "$/GB", "price of downloads"),
-    Field("inet_up", FLOAT, "Mbit/s", "upload speed"),
-    Field("inet_up_cost", FLOAT, "$/GB", "price of uploads"),
-    Field("machine_id", INT, "", "id of the machine"),
-    Field("min_bid", FLOAT, "$/h", "least bid for an interruptible rental"),
-    Field("mobo_name", TEXT, "", "model of the mainboard"),
-    Field("num_gpus", INT, "", "how many GPUs"),
-    Field("os_version", FLOAT, "", "version of the machine's system"),
-    Field("pci_gen", FLOAT, "", "generation of PCI Express"),
-    Field("pcie_bw", FLOAT, "GB/s", "bandwidth between CPU and GPU"),
-    Field("reliability", FLOAT, "0..1", "share of time that it was up"),
-    Field("rentable", BOOL, "", "can be rented now (default: true)"),
-    Field("rented", BOOL, "", "you rent on this machine already"),
-    Field("static_ip", BOOL, "", "its address stays the same"),
-    Field("storage_cost", FLOAT, "$/GB/month", "price of the disk"),
-    Field("total_flops", FLOAT, "TFLOPS", "speed of all GPUs"),
-    Field("ubuntu_version", FLOAT, "", "version of Ubuntu"),
-    Field("verification", TEXT, "", "verified, unverified or deverified"),
-    Field("verified", BOOL, "", "checked by Vast.ai (default: true)"),
-    Field("vms_enabled", BOOL, "", "offers virtual machines"),
-)
-# Whatever people may type, the old alias and the names of the wire included.
-FIELD_BY_NAME = {
-    **{field.wire: field for field in FIELDS},
-    **{field.name: field for field in FIELDS},
-    "reliability2": next(field for field in FIELDS if field.name == "reliability"),
-}
+
+class Field:
+    """A field of FIELD_TABLE: people type `name` in `unit`; the service gets `wire`,
+    the number times `factor`."""
+
+    def __init__(self, line: str) -> None:
+        names, self.kind, unit, self.help = line.split(None, 3)
+        self.name, _, wire = names.partition("=")
+        self.wire = wire or self.name
+        unit, _, factor = unit.partition("*")
+        self.unit, self.factor = unit.strip("-"), int(factor or 1)
+
+
+@cache
+def fields() -> dict[str, Field]:
+    """The fields by each name that people may type, the service's included."""
+    table = [Field(line) for line in FIELD_TABLE.splitlines()]
+    known = {field.wire: field for field in table}
+    known |= {field.name: field for field in table}
+    return known | {"reliability2": known["reliability"]}
+
+
 # Numbers and texts of an offer that can be sorted by, though not searched by.
 ROW_FIELDS = """score dph_base dph_total_adj discounted_dph_total discount_rate
     credit_discount_max disk_name cpu_name driver_vers start_date end_date gpu_lanes
@@ -291,56 +285,105 @@ DEFAULT_FILTERS: dict[str, dict[str, Any]] = {
 }
 
 
+# The columns of the tables: heading, field (if that is null, the one behind the |; or a
+# name in COMPUTED), format of its number or - for text, unit to show it in.
+OFFER_COLUMNS = """\
+ID         id                       %d
+CUDA       cuda_max_good            %.1f
+N          num_gpus                 %dx
+Model      gpu_name                 -
+PCIE       pcie_bw                  %.1f
+cpu_ghz    cpu_ghz                  %.1f
+vCPUs      cpu_cores_effective      %.1f
+RAM        cpu_ram                  %.1f  GB
+VRAM       VRAM                     %.1f  GB
+Disk       disk_space               %.0f
+$/hr       dph_total                %.4f
+DLP        dlperf                   %.1f
+DLP/$      dlperf_per_dphtotal      %.1f
+score      score                    %.1f
+NV_Driver  driver_version           -
+Net_up     inet_up                  %.1f
+Net_down   inet_down                %.1f
+R          reliability2|reliability %.1f  percent
+Max_Days   duration                 %.1f  days
+mach_id    machine_id               %d
+status     verification             -
+host_id    host_id                  %d
+ports      direct_port_count        %d
+country    geolocation              -
+"""
+INSTANCE_COLUMNS = """\
+ID         id                       %d
+Machine    machine_id               %d
+Status     actual_status            -
+N          num_gpus                 %dx
+Model      gpu_name                 -
+Util%      gpu_util                 %.1f
+vCPUs      cpu_cores_effective      %.1f
+RAM        cpu_ram                  %.1f  GB
+Disk       disk_space               %.0f
+SSH_Addr   SSH_Addr                 -
+SSH_Port   SSH_Port                 %d
+$/hr       dph_total                %.4f
+Image      image_uuid               -
+Net_up     inet_up                  %.1f
+Net_down   inet_down                %.1f
+R          reliability2|reliability %.1f  percent
+Label      label                    -
+Age_h      Age_h                    %.1f  hours
+Up_min     uptime_mins              %.0f
+"""
+MACHINE_COLUMNS = """\
+ID         id                       %d
+N          num_gpus                 %dx
+Model      gpu_name                 -
+Disk       disk_space               %.0f
+hostname   hostname                 -
+driver     driver_version           -
+R          reliability2|reliability %.1f  percent
+status     verification             -
+IP         public_ipaddr            -
+listed     listed                   -
+gpu_$/h    listed_gpu_cost          %.4f
+bid_$/h    min_bid_price            %.4f
+up_$/GB    listed_inet_up_cost      %.4f
+down_$/GB  listed_inet_down_cost    %.4f
+occup      gpu_occupancy            -
+reports    num_reports              %d
+country    geolocation              -
+"""
+
+
 class Column:
-    """A column of a table: its heading, where its value comes from, its format.
+    """A column of a table, read from its line: `value * scale` in `format`."""
 
-    `source` is a name of the row, several (the first that has a value counts), or a
-    function of the row. A `format` makes it a column of numbers, of `value * scale`.
-    """
-
-    __slots__ = ("heading", "source", "format", "scale")
-
-    def __init__(
-        self,
-        heading: str,
-        source: str | Callable[[Row], object],
-        format: str = "",
-        scale: float = 1,
-    ) -> None:
-        self.heading, self.source = heading, source
-        self.format, self.scale = format, scale
+    def __init__(self, line: str) -> None:
+        self.heading, self.source, self.format, *unit = line.split()
+        self.format = self.format.strip("-")
+        self.scale = SCALES[unit[0]] if unit else 1.0
 
     def names(self) -> list[str]:
         """What `--cols` may call it."""
-        fields = self.source.split()[:1] if isinstance(self.source, str) else []
-        return [self.heading, *fields]
+        return [self.heading, self.source.split("|")[0]]
 
     def values(self, rows: Sequence[Row], now: float) -> list[Any]:
-        """The column's value in each of the rows."""
-        if not isinstance(self.source, str):
-            return [self.source(row) for row in rows]
-        name, *others = self.source.split()
+        """The column's value in each of the rows; `now` is what an age counts to."""
+        if self.source in COMPUTED:
+            return [COMPUTED[self.source](row, now) for row in rows]
+        name, *others = self.source.split("|")
         values = [row.get(name) for row in rows]
         for other in others:
-            if None in values:
-                values = [
-                    row.get(other) if value is None else value
-                    for row, value in zip(rows, values)
-                ]
+            values = [
+                row.get(other) if value is None else value
+                for row, value in zip(rows, values)
+            ]
         return values
 
 
-class Age(Column):
-    """A column of the time since a date (unix seconds), times the scale."""
-
-    __slots__ = ()
-
-    def values(self, rows: Sequence[Row], now: float) -> list[Any]:
-        """The seconds from each row's date to `now`."""
-        return [
-            now - value if isinstance(value, (int, float)) else value
-            for value in super().values(rows, now)
-        ]
+def columns(table: str) -> list[Column]:
+    """The columns that the lines of a table describe."""
+    return [Column(line) for line in table.splitlines()]
 
 
 def video_memory(row: Row) -> object:
@@ -351,13 +394,13 @@ def video_memory(row: Row) -> object:
     return total
 
 
-HOST = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]*|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*")
+HOST = r"[A-Za-z0-9][A-Za-z0-9.-]*|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*"
 
 
 def as_address(host: object, port: object) -> tuple[str, int] | None:
     """A host and a port that can stand in a URL, or None: both are strangers' words."""
     name, digits = str(host or "").strip(), str(port)
-    if HOST.fullmatch(name) and re.fullmatch("[0-9]{1,5}", digits):
+    if re.fullmatch(HOST, name) and re.fullmatch("[0-9]{1,5}", digits):
         return (name, int(digits)) if 0 < int(digits) < 65536 else None
     return None
 
@@ -389,81 +432,19 @@ def ssh_address(row: Row) -> tuple[str, int, bool] | None:
     return proxy[0], proxy[1] + ("jupyter" in str(row.get("image_runtype"))), False
 
 
-def ssh_part(part: int) -> Callable[[Row], object]:
-    """A column's function: one part of an instance's address."""
-    return lambda row: (ssh_address(row) or (None, None))[part]
+def age(row: Row, now: float) -> object:
+    """Seconds since an instance started; what else stands there, unchanged."""
+    date = row.get("start_date")
+    return now - date if isinstance(date, (int, float)) else date
 
 
-GB, HOUR, DAY, PERCENT = 1 / 1000, 1 / 3600, 1 / 86400, 100
-
-OFFER_COLUMNS = (
-    Column("ID", "id", "%d"),
-    Column("CUDA", "cuda_max_good", "%.1f"),
-    Column("N", "num_gpus", "%dx"),
-    Column("Model", "gpu_name"),
-    Column("PCIE", "pcie_bw", "%.1f"),
-    Column("cpu_ghz", "cpu_ghz", "%.1f"),
-    Column("vCPUs", "cpu_cores_effective", "%.1f"),
-    Column("RAM", "cpu_ram", "%.1f", GB),
-    Column("VRAM", video_memory, "%.1f", GB),
-    Column("Disk", "disk_space", "%.0f"),
-    Column("$/hr", "dph_total", "%.4f"),
-    Column("DLP", "dlperf", "%.1f"),
-    Column("DLP/$", "dlperf_per_dphtotal", "%.1f"),
-    Column("score", "score", "%.1f"),
-    Column("NV_Driver", "driver_version"),
-    Column("Net_up", "inet_up", "%.1f"),
-    Column("Net_down", "inet_down", "%.1f"),
-    Column("R", "reliability2 reliability", "%.1f", PERCENT),
-    Column("Max_Days", "duration", "%.1f", DAY),
-    Column("mach_id", "machine_id", "%d"),
-    Column("status", "verification"),
-    Column("host_id", "host_id", "%d"),
-    Column("ports", "direct_port_count", "%d"),
-    Column("country", "geolocation"),
-)
-
-INSTANCE_COLUMNS = (
-    Column("ID", "id", "%d"),
-    Column("Machine", "machine_id", "%d"),
-    Column("Status", "actual_status"),
-    Column("N", "num_gpus", "%dx"),
-    Column("Model", "gpu_name"),
-    Column("Util%", "gpu_util", "%.1f"),
-    Column("vCPUs", "cpu_cores_effective", "%.1f"),
-    Column("RAM", "cpu_ram", "%.1f", GB),
-    Column("Disk", "disk_space", "%.0f"),
-    Column("SSH_Addr", ssh_part(0)),
-    Column("SSH_Port", ssh_part(1), "%d"),
-    Column("$/hr", "dph_total", "%.4f"),
-    Column("Image", "image_uuid"),
-    Column("Net_up", "inet_up", "%.1f"),
-    Column("Net_down", "inet_down", "%.1f"),
-    Column("R", "reliability2 reliability", "%.1f", PERCENT),
-    Column("Label", "label"),
-    Age("Age_h", "start_date", "%.1f", HOUR),
-    Column("Up_min", "uptime_mins", "%.0f"),
-)
-
-MACHINE_COLUMNS = (
-    Column("ID", "id", "%d"),
-    Column("N", "num_gpus", "%dx"),
-    Column("Model", "gpu_name"),
-    Column("Disk", "disk_space", "%.0f"),
-    Column("hostname", "hostname"),
-    Column("driver", "driver_version"),
-    Column("R", "reliability2 reliability", "%.1f", PERCENT),
-    Column("status", "verification"),
-    Column("IP", "public_ipaddr"),
-    Column("listed", "listed"),
-    Column("gpu_$/h", "listed_gpu_cost", "%.4f"),
-    Column("bid_$/h", "min_bid_price", "%.4f"),
-    Column("up_$/GB", "listed_inet_up_cost", "%.4f"),
-    Column("down_$/GB", "listed_inet_down_cost", "%.4f"),
-    Column("occup", "gpu_occupancy"),
-    Column("reports", "num_reports", "%d"),
-    Column("country", "geolocation"),
-)
+SCALES = {"GB": 1 / 1000, "days": 1 / 86400, "hours": 1 / 3600, "percent": 100.0}
+COMPUTED: dict[str, Callable[[Row, float], object]] = {
+    "VRAM": lambda row, now: video_memory(row),
+    "SSH_Addr": lambda row, now: (ssh_address(row) or [None])[0],
+    "SSH_Port": lambda row, now: (ssh_address(row) or [None, None])[1],
+    "Age_h": age,
+}
 
 
 # --- 3 -- query grammar --------------------------------------------------------------
@@ -476,19 +457,16 @@ OPERATORS = WORD_OPERATORS | {
     ">": "gt", ">=": "gte", "<": "lt", "<=": "lte",
 }  # fmt: skip
 
-TOKEN = re.compile(
-    r"""(?P<blank> (?: [\s,] | \\+ (?: n? (?=\s|$) ) )+ )
+TOKEN = r"""(?x)(?P<blank> (?: [\s,] | \\+ (?: n? (?=\s|$) ) )+ )
       | (?P<quoted> "[^"]*" | '[^']*' )
       | (?P<list> \[ (?: "[^"]*" | '[^']*' | [^\]"'] )* \] )
       | (?P<operator> [<>=!]+ | not\s+in (?=[\s\[]) )
       | (?P<word> [^\s,<>=!\[\]"'\\]+ )
       | (?P<unclosed> ["'\[] )
-      | (?P<stray> . )""",
-    re.VERBOSE,
-)
-ELEMENT = re.compile(r"""\s*("[^"]*"|'[^']*'|[^,]*?)\s*(?:,|$)""")
-NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?", re.ASCII | re.I)
-SORT_KEY = re.compile(r"(?P<name>\w+)(?:\s*(?P<sign>[+-])|\s+(?P<word>asc|desc))?")
+      | (?P<stray> . )"""
+ELEMENT = r"""\s*("[^"]*"|'[^']*'|[^,]*?)\s*(?:,|$)"""
+NUMBER = r"(?ai)[+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?"
+SORT_KEY = r"(?P<name>\w+)(?:\s*(?P<sign>[+-])|\s+(?P<word>asc|desc))?"
 BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
 
 
@@ -518,7 +496,7 @@ class Query:
     def cut(self) -> list[Token]:
         """The text as tokens, without the blanks."""
         tokens = []
-        for match in TOKEN.finditer(self.text):
+        for match in re.finditer(TOKEN, self.text):
             token = Token(match.lastgroup or "", match[0], *match.span())
             if token.kind == "unclosed":
                 token.end = len(self.text)
@@ -549,7 +527,7 @@ class Query:
         after = self.tokens[index + 2 : index + 3]
         return (
             self.tokens[index + 1].kind == "operator"
-            or token.text in FIELD_BY_NAME
+            or token.text in fields()
             or bool(after and after[0].kind == "list")
         )
 
@@ -577,14 +555,14 @@ class Query:
         """The field that a token names."""
         if token.kind != "word":
             raise self.error("here a comparison such as num_gpus>=4 must start", token)
-        field = FIELD_BY_NAME.get(token.text.replace("-", "_"))
+        field = fields().get(token.text.replace("-", "_"))
         if field:
             return field
         name = re.match(r"\w*", token.text)
-        if name and FIELD_BY_NAME.get(name[0]) and name[0] != token.text:
+        if name and fields().get(name[0]) and name[0] != token.text:
             hint = f"{name[0]}={token.text[name.end() + 1 :] or 'VALUE'}"
             raise self.error(f"'{token.text}' has no operator; write {hint}", token)
-        hint = did_you_mean(token.text, FIELD_BY_NAME)
+        hint = did_you_mean(token.text, fields())
         raise self.error(f"unknown field '{token.text}'{hint}", token)
 
     def operator(self, field: Field, index: int) -> Token:
@@ -626,7 +604,7 @@ class Query:
             return
         if first.kind == "operator":
             raise self.error(f"'{text}' is no value", first)
-        if len(values) > 1 and field.kind != TEXT:
+        if len(values) > 1 and field.kind != "text":
             raise self.error(
                 f"'{field.name}' takes one value; here a comparison must start",
                 values[1],
@@ -672,7 +650,7 @@ class Query:
         if not inner.strip():
             raise self.error("the list is empty", token)
         values = []
-        for match in ELEMENT.finditer(inner):
+        for match in re.finditer(ELEMENT, inner):
             if match.start() == len(inner) and not inner.endswith(","):
                 break
             kind = "quoted" if re.fullmatch("\"[^\"]*\"|'[^']*'", match[1]) else "word"
@@ -688,7 +666,7 @@ class Query:
         if not text.strip():
             token.end = max(token.end, token.start + 1)
             raise self.error(f"this value of '{field.name}' is empty", token)
-        if field.kind == TEXT:
+        if field.kind == "text":
             plain = token.kind == "quoted" and field.name != "gpu_name"
             return text if plain else text.replace("_", " ").strip()
         value = CONVERT[field.kind](text.strip())
@@ -697,9 +675,9 @@ class Query:
                 f"'{field.name}' is compared with {VALUES[field.kind]}, not '{text}'",
                 token,
             )
-        if field.kind in (BOOL, VERSION):
+        if field.kind in ("bool", "version"):
             return value
-        if value > field.most:
+        if value > MOST.get(field.name, value):
             self.notes.append(
                 f"{field.name} is in {field.unit}: no machine has {text} {field.unit}"
                 f" (did you mean {value / 1000:g}?)"
@@ -716,7 +694,7 @@ def as_number(text: str) -> float | None:
     """A finite number, whole where it is, or None."""
     if as_int(text) is not None:
         return as_int(text)
-    value = float(text) if NUMBER.fullmatch(text) else float("nan")
+    value = float(text) if re.fullmatch(NUMBER, text) else float("nan")
     return value if abs(value) < float("inf") else None
 
 
@@ -731,16 +709,16 @@ def as_version(text: str) -> int | None:
 
 
 CONVERT: dict[str, Callable[[str], float | None]] = {
-    BOOL: lambda text: BOOLEANS.get(text.lower()),
-    INT: as_int,
-    FLOAT: as_number,
-    VERSION: as_version,
+    "bool": lambda text: BOOLEANS.get(text.lower()),
+    "int": as_int,
+    "float": as_number,
+    "version": as_version,
 }
 VALUES = {
-    BOOL: "true or false",
-    INT: "a whole number",
-    FLOAT: "a number",
-    VERSION: "a version such as 535.86.05",
+    "bool": "true or false",
+    "int": "a whole number",
+    "float": "a number",
+    "version": "a version such as 535.86.05",
 }
 
 GRAMMAR = """\
@@ -781,13 +759,13 @@ def parse_order(text: str) -> list[list[str]]:
         key, at = part.strip(), start + len(part) - len(part.lstrip())
         start += len(part) + 1
         end = max(at + len(key), at + 1)
-        match = SORT_KEY.fullmatch(key)
+        match = re.fullmatch(SORT_KEY, key)
         if not match:
             msg = f"'{key}' is no sort key: write dph, dph+, dph-, dph asc or dph desc"
             raise QueryError(msg, text, at, end)
-        field = FIELD_BY_NAME.get(match["name"])
+        field = fields().get(match["name"])
         if not field and match["name"] not in ROW_FIELDS:
-            hint = did_you_mean(match["name"], [*FIELD_BY_NAME, *ROW_FIELDS])
+            hint = did_you_mean(match["name"], [*fields(), *ROW_FIELDS])
             msg = f"unknown sort key '{match['name']}'{hint}"
             raise QueryError(msg, text, at, at + match.end("name"))
         down = match["sign"] == "-" or match["word"] == "desc"
@@ -804,14 +782,14 @@ CREDENTIALS = frozenset(
     session_id password secret client_secret tfa_secret image_login docker_login_pass
     private_key ssh_private_key""".split()
 )
-SECRET_VARIABLE = re.compile("KEY|TOKEN|SECRET|PASS|CREDENTIAL|LOGIN", re.I)
+SECRET_VARIABLE = "(?i)KEY|TOKEN|SECRET|PASS|CREDENTIAL|LOGIN"
 
 
 class Table:
     """Rows to show; `value` is what `--raw` prints instead of the rows themselves."""
 
     def __init__(
-        self, rows: list[Row], columns: Sequence[Column], value: object = None
+        self, rows: list[Row], columns: list[Column], value: object = None
     ) -> None:
         self.rows, self.columns = rows, columns
         self.value = rows if value is None else value
@@ -919,8 +897,8 @@ def pick_columns(
     """The columns that `--cols` names, by heading or field, in its order."""
     known = {name: column for column in reversed(columns) for name in column.names()}
     for row in rows:
-        for name in row.keys() - known.keys() - CREDENTIALS:
-            known[name] = Column(name, name)
+        for name in filter(str.isidentifier, row.keys() - known.keys() - CREDENTIALS):
+            known[name] = Column(f"{name} {name} -")
     picked = []
     for name in names.split(","):
         column = known.get(name.strip())
@@ -955,7 +933,7 @@ def is_secret(item: object) -> bool:
         isinstance(item, list)
         and len(item) == 2
         and isinstance(item[0], str)
-        and bool(SECRET_VARIABLE.search(item[0]))
+        and bool(re.search(SECRET_VARIABLE, item[0]))
     )
 
 
@@ -1013,7 +991,8 @@ class Arguments(argparse.Namespace):
     cols: str | None
     no_header: bool
     id: Any  # int, int | None or list[int], as the command declares it
-    words: list[str]
+    query: list[str]
+    command: list[str]
     type: str
     no_default: bool
     disable_bundling: bool
@@ -1125,21 +1104,28 @@ def disk_size(text: str) -> float:
     return value
 
 
-RENTAL_TYPES = {
-    "on-demand": "on-demand",
-    "bid": "bid",
-    "interruptible": "bid",
-    "reserved": "reserved",
-}
+def one_of(*known: str) -> Callable[[str], str]:
+    """A type of argument: one of a few words, each of which stands for the part behind
+    its =, or else for itself."""
+    values = {word.partition("=")[0]: word.partition("=")[2] or word for word in known}
+
+    def convert(text: str) -> str:
+        if text.replace("_", "-") not in values:
+            raise argparse.ArgumentTypeError(f"'{text}' is not {', '.join(values)}")
+        return values[text.replace("_", "-")]
+
+    return convert
 
 
-def rental_type(text: str) -> str:
-    """A way of renting, as the service calls it."""
-    kind = RENTAL_TYPES.get(text.replace("_", "-").lower())
-    if kind is None:
-        known = ", ".join(RENTAL_TYPES)
-        raise argparse.ArgumentTypeError(f"'{text}' is not one of {known}")
-    return kind
+def duration(text: str) -> str:
+    """How long a listing lasts, as the service takes it: "30 days", or seconds."""
+    match = re.fullmatch(r"(?i)(\d+)\s*(day|week|month|year)s?", text.strip())
+    if match and int(match[1]):
+        return f"{match[1]} {match[2].lower()}s"
+    if not re.fullmatch("[0-9]{1,12}", text) or not int(text):
+        known = "write 30 days, 2 weeks, 6 months, 1 year, or seconds"
+        raise argparse.ArgumentTypeError(f"'{text}' is no duration: {known}")
+    return text
 
 
 def parse_date(text: str, last: bool) -> datetime:
@@ -1296,7 +1282,8 @@ PASSING_STATUSES = (500, 502, 503, 504)
 
 class Call:
     """One call of the service's: method, path, query, body, and whether it may be
-    repeated (READ and CHANGE) or not (ONCE). `subject` is what a change is about."""
+    repeated (READ and CHANGE) or not (ONCE). `subject` is what a change is about,
+    `said` what a person is told when it is done, `exact` whether sums are at stake."""
 
     def __init__(
         self,
@@ -1306,11 +1293,12 @@ class Call:
         params: Mapping[str, str] | None = None,
         kind: int | None = None,
         subject: str = "",
+        said: str = "",
         exact: bool = False,
     ) -> None:
         self.method, self.path, self.body, self.params = method, path, body, params
         self.kind = (READ if method == "GET" else CHANGE) if kind is None else kind
-        self.subject, self.exact = subject, exact
+        self.subject, self.said, self.exact = subject, said, exact
 
 
 class DryRun(Exception):
@@ -1735,13 +1723,13 @@ def showable(text: str) -> str:
 
 def number(value: object) -> Decimal | None:
     """Read a number or numeric text; None for anything else, and from 10^12 on."""
-    from decimal import Decimal, InvalidOperation
+    import decimal  # whole: for each row `from decimal` would take five times as long
 
-    if isinstance(value, bool) or not isinstance(value, (int, str, Decimal)):
+    if isinstance(value, bool) or not isinstance(value, (int, str, decimal.Decimal)):
         return None
     try:
-        found = Decimal(value)
-    except InvalidOperation:
+        found = decimal.Decimal(value)
+    except decimal.InvalidOperation:
         return None
     small = found.is_finite() and (not found or found.adjusted() < 12)
     return found if small else None
@@ -1791,8 +1779,8 @@ class Line:
         self.id = row_id(row)
         self.kind = printable(row.get("type")).lower()
         self.is_charge = self.kind not in PAYMENTS
-        self.since = known[0] if known else 0
-        self.when = known[-1] if known else None
+        self.since = min(known, default=0)
+        self.when = max(known, default=None)
         self.date = local_date(self.when)
         self.item = row_item(row, self.is_charge)
         self.detail = row_detail(row)
@@ -1802,7 +1790,7 @@ class Line:
         self.amount = abs(amount) * sign if amount and sign else amount
 
     def within(self, start: int, end: int) -> bool:
-        """Tell whether the row touches the range; undated ones do, as they were sent."""
+        """Tell whether the row touches the range; undated rows do."""
         return self.when is None or (self.since <= end and self.when >= start)
 
 
@@ -1833,9 +1821,8 @@ def row_detail(row: dict[str, object]) -> str:
     """Return what a row of the newer charges call is made up of, '' for any other."""
     items = row.get("items")
     parts = [x for x in items if isinstance(x, dict)] if isinstance(items, list) else []
-    return printable(
-        "; ".join(f"{x.get('type')} {x.get('description')}" for x in parts)
-    )
+    texts = (f"{part.get('type')} {part.get('description')}" for part in parts)
+    return printable("; ".join(texts))
 
 
 def lines_of(
@@ -1943,6 +1930,7 @@ ITEM_COLUMNS = (
     ("Item", LEFT, 256, False), ("Date", 316, 52, False), ("Quantity", 428, 58, True),
     ("Rate", 484, 50, True), ("Amount", RIGHT, 58, True),
 )  # fmt: skip
+SUMS = (("", LEFT, 256, False), ("", RIGHT, 200, True))
 
 if TYPE_CHECKING:
     Place = tuple[str, int, int, bool]
@@ -1988,7 +1976,7 @@ class Sheets:
         bold: bool = False,
         colour: str = INK,
     ) -> None:
-        """Write one line with its left or right edge at x, smaller if it is too wide."""
+        """Write one line with its left or right edge at x, smaller if too wide."""
         text = showable(text)
         width = sum(map(self.widths[bold].__getitem__, text)) * size / 1000
         if width > room:
@@ -2015,6 +2003,18 @@ class Sheets:
             text = text[cut:].lstrip()
         return [*lines, text] if text else lines
 
+    def cells(
+        self,
+        columns: Iterable[Place],
+        texts: Iterable[str],
+        size: float = BODY,
+        bold: bool = False,
+        colour: str = INK,
+    ) -> None:
+        """Write a row of a table."""
+        for (_, x, room, right), text in zip(columns, texts):
+            self.text(x, text, room, right, size, bold, colour)
+
     def paragraphs(
         self, x: float, texts: Iterable[str], room: float, most: int, colour: str = INK
     ) -> None:
@@ -2029,28 +2029,21 @@ class Sheets:
         width = RIGHT - LEFT + 2 * BLEED
         self.boxes.append((LEFT - BLEED, self.y - height, width, height, colour))
 
-    def headings(self, title: str, columns: Iterable[Place]) -> None:
+    def headings(self, title: str, columns: Sequence[Column]) -> None:
         """Write the title of a table and the headings of its columns."""
         self.y -= 12
         self.text(LEFT, title, RIGHT - LEFT, size=11, bold=True)
         self.y -= 17
-        for name, x, room, right in columns:
-            self.text(x, name, room, right, 7.5, True, GREY)
+        self.cells(columns, [column[0] for column in columns], 7.5, True, GREY)
         self.y -= 5
         self.stripe(0.6, INK)
         self.y -= 1
 
-    def cells(self, columns: Iterable[Place], texts: Iterable[str]) -> None:
-        """Write the cells of a row."""
-        for (_, x, room, right), text in zip(columns, texts):
-            self.text(x, text, room, right)
-
-    def sums(self, columns: Iterable[Place], texts: Iterable[str]) -> None:
+    def sums(self, columns: Sequence[Column], texts: Iterable[str]) -> None:
         """Write a row of sums below a line."""
         self.stripe(0.6, INK)
         self.y -= 13
-        for (_, x, room, right), text in zip(columns, texts):
-            self.text(x, text, room, right, 9, True)
+        self.cells(columns, texts, 9, True)
         self.y -= 22
 
 
@@ -2096,21 +2089,20 @@ def draw_head(sheets: Sheets, invoice: Invoice) -> None:
 
 def draw_panel(sheets: Sheets, invoice: Invoice) -> None:
     """Draw the range and the sums that the invoice is about."""
-    sheets.stripe(58, PALE)
+    parts = invoice.sections if len(invoice.sections) > 1 else []
+    columns = [(title, x, 82, True) for (title, _), x in zip(parts, (320, 415))]
+    sums = [money(total(side(invoice.lines, is_charge))) for _, is_charge in parts]
+    sheets.stripe(60, PALE)
     sheets.y -= 20
-    sheets.text(LEFT + 4, "Range", 100, colour=GREY)
-    sheets.text(RIGHT - 4, "Total (USD)", 100, True, colour=GREY)
-    low = sheets.y - 19
-    sums = zip((320, 415), invoice.sections if len(invoice.sections) > 1 else ())
-    for x, (title, is_charge) in sums:
-        sheets.text(x, title, 80, True, colour=GREY)
-        sheets.y -= 19
-        sheets.text(x, money(total(side(invoice.lines, is_charge))), 82, True, 11)
-        sheets.y += 19
-    sheets.y = low
+    sheets.text(LEFT + 4, "Range", 182, colour=GREY)
+    sheets.cells(columns, [column[0] for column in columns], colour=GREY)
+    sheets.text(RIGHT - 4, "Total (USD)", 115, True, colour=GREY)
+    sheets.y -= 21
+    low = sheets.y - 39
+    sheets.cells(columns, sums, 11)
     sheets.text(RIGHT - 4, money(total(invoice.lines)), 115, True, 17, True)
     sheets.paragraphs(LEFT + 4, [invoice.period], 182, 2)
-    sheets.y = low - 37
+    sheets.y = low
 
 
 def draw_table(sheets: Sheets, title: str, lines: list[Line]) -> None:
@@ -2121,30 +2113,30 @@ def draw_table(sheets: Sheets, title: str, lines: list[Line]) -> None:
     for index, line in enumerate(lines):
         texts = [(text, INK) for text in sheets.wrap(line.item, room)]
         texts += [(text, GREY) for text in sheets.wrap(line.detail, room)]
-        # Rows stay whole, unless very long; the last one stays with the subtotal.
-        keep = min(len(texts), 12) * LEADING + 40 * (line is lines[-1])
+        tail = 30 if line is lines[-1] else 0  # the subtotal stays with a row
         for place, (text, colour) in enumerate(texts):
             first, last = place == 0, place + 1 == len(texts)
-            if sheets.need(2 * PADDING + (keep if first else LEADING)):
+            whole = min(len(texts), 12) if first else 1  # so do most rows' lines
+            if sheets.need(whole * LEADING + 2 * PADDING + tail):
                 sheets.headings(title + " (continued)", ITEM_COLUMNS)
             if index % 2:
                 sheets.stripe(LEADING + PADDING * (first + last), PALE)
             sheets.y -= LEADING - 2.5 + PADDING * first
             sheets.texts.append((LEFT, sheets.y, text, BODY, False, colour))
             if first:
-                sheets.cells(ITEM_COLUMNS[1:], line_texts(line))
+                quantity, rate = money(line.quantity, ""), money(line.rate, "")
+                figures = (line.date or "-", quantity, rate, money(line.amount))
+                sheets.cells(ITEM_COLUMNS[1:], figures)
             sheets.y -= 2.5 + PADDING * last
-    sheets.sums(ITEM_COLUMNS[::4], ("Total " + title.lower(), money(total(lines))))
-
-
-def line_texts(line: Line) -> tuple[str, ...]:
-    """Return what stands to the right of an item."""
-    quantity, rate = money(line.quantity, ""), money(line.rate, "")
-    return line.date or "-", quantity, rate, money(line.amount)
+    sheets.sums(SUMS, ("Total " + title.lower(), money(total(lines))))
 
 
 def draw_months(sheets: Sheets, invoice: Invoice) -> None:
     """Draw the sums of each month, with a bar as long as its charges."""
+
+    def sums(lines: list[Line]) -> list[str]:
+        return [money(total(side(lines, part))) for _, part in invoice.sections]
+
     edges = (RIGHT - 97, RIGHT)[-len(invoice.sections) :]
     columns = [("Month", LEFT, 50, False)]
     columns += [(title, x, 92, True) for (title, _), x in zip(invoice.sections, edges)]
@@ -2153,20 +2145,18 @@ def draw_months(sheets: Sheets, invoice: Invoice) -> None:
         months.setdefault(line.date[:7] or "No date", []).append(line)
     bars = {month: total(side(lines, True)) for month, lines in months.items()}
     longest = max(bars.values())
-    sheets.need(90)
+    sheets.need(min(80 + 17 * len(months), TOP - BOTTOM))
     sheets.headings("Summary by month", columns)
     for month, lines in months.items():
         if sheets.need(60):
             sheets.headings("Summary by month (continued)", columns)
         sheets.y -= 12
-        sums = (money(total(side(lines, part))) for _, part in invoice.sections)
-        sheets.cells(columns, (month, *sums))
+        sheets.cells(columns, (month, *sums(lines)))
         if bars[month] > 0:
             length = float(bars[month] / longest) * BAR_ROOM
             sheets.boxes.append((BAR_LEFT, sheets.y - 1.5, length, 8, ACCENT))
         sheets.y -= 5
-    sums = (money(total(side(invoice.lines, part))) for _, part in invoice.sections)
-    sheets.sums(columns, ("Total", *sums))
+    sheets.sums(columns, ("Total", *sums(invoice.lines)))
 
 
 def draw_end(sheets: Sheets, invoice: Invoice) -> None:
@@ -2184,7 +2174,7 @@ def draw_end(sheets: Sheets, invoice: Invoice) -> None:
         sheets.text(LEFT, f"No {names} in this range.", RIGHT - LEFT, size=11)
         sheets.y -= 30
     grand = money(total(invoice.lines))
-    sheets.sums(ITEM_COLUMNS[::4], ("Grand total (USD)", grand))
+    sheets.sums(SUMS, ("Grand total (USD)", grand))
     sheets.paragraphs(LEFT, notes, RIGHT - LEFT, 1, GREY)
 
 
@@ -2229,9 +2219,11 @@ def encoded(text: str) -> list[tuple[str, str]]:
         return [("F", text)]
     codes = {ord(char): 128 + index for index, char in enumerate(LATIN)}
     return [
-        ("L", run.translate(codes))
-        if run[0] in LATIN
-        else ("F", run.encode("cp1252").decode("latin-1"))
+        (
+            ("L", run.translate(codes))
+            if run[0] in LATIN
+            else ("F", run.encode("cp1252").decode("latin-1"))
+        )
         for run in re.findall(f"[{LATIN}]+|[^{LATIN}]+", text)
     ]
 
@@ -2326,35 +2318,78 @@ def invoice_pdf(
 # --- 8 -- commands -------------------------------------------------------------------
 
 
-class Argument:
-    """An argument of a command: its names and what argparse is told of it.
+# What an argument of a command can be; each has a converter of its text. Other kinds:
+# flag, file, rest (all that follows), append (may be repeated), word (stands for a
+# plain word), --name=value (stands for that option).
+KINDS: dict[str, Callable[[str], Any]] = {
+    "text": str,
+    "file": str,
+    "word": str,
+    "append": str,
+    "rest": str,
+    "id": identifier,
+    "rental": one_of("on-demand", "bid", "interruptible=bid", "reserved"),
+    "size": amount(" (GiB)"),
+    "disk": disk_size,
+    "rows": amount("", 1, whole=True),
+    "gpus": amount(" (GPUs)", 1, whole=True),
+    "times": amount("", whole=True),
+    "seconds": amount(" (seconds)"),
+    "volume": amount(" (GB)", whole=True),
+    "bid": amount(" ($/hour)", 0.001, 128),
+    "new_bid": amount(" ($/hour)", 0.001),
+    "price": amount(" (dollars)"),
+    "fraction": amount("", 0, 1),
+    "duration": duration,
+    "start": lambda text: parse_date(text, last=False),
+    "end": lambda text: parse_date(text, last=True),
+    "shell": one_of("bash", "zsh"),
+}
 
-    `rest`: it takes all the words that follow. `files`: it names a file. `known`: its
-    values, where they are a fixed set.
+
+class Argument:
+    """An argument of a command, from its line in the table: names and value, kind, help,
+    at least two blanks apart.
+
+    A plain word ends with + or * where several are taken, with ? where it may be
+    missing. A kind may end with =DEFAULT, or with ! where the option must be given.
     """
 
-    def __init__(
-        self,
-        *names: str,
-        rest: bool = False,
-        files: bool = False,
-        known: Iterable[str] = (),
-        **settings: Any,
-    ) -> None:
-        self.names, self.settings = names, settings
-        self.rest, self.files, self.known = rest, files, known
-        self.is_option = names[0].startswith("-")
-        self.is_flag = str(settings.get("action", "")).startswith("store_")
-        self.hidden = settings.get("help") == argparse.SUPPRESS
-
-    def without_short(self) -> Argument:
-        """The same argument without its short name."""
-        return Argument(self.long, **self.settings)
+    def __init__(self, line: str) -> None:
+        names, kind, self.help = re.split(r"\s{2,}", line.strip(), maxsplit=2)
+        words = names.replace(",", "").split()
+        self.names = [word for word in words if word.startswith("-")]
+        self.value = "" if words[-1] in self.names else words[-1]
+        self.stands_for = kind if kind.startswith("--") else ""
+        self.kind, self.default = (*kind.rstrip("!").split("="), "")[:2]
+        self.required = kind.endswith("!")
+        self.is_flag = self.kind == "flag" or bool(self.stands_for)
 
     @property
     def long(self) -> str:
-        """Its first name of two dashes."""
+        """An option's first name of two dashes."""
         return next(name for name in self.names if name.startswith("--"))
+
+    def add_to(self, parser: argparse._ActionsContainer) -> None:
+        """Tells argparse of it."""
+        settings: Row = {"help": self.help.replace("%", "%%")}
+        if self.help == "-":
+            settings["help"] = argparse.SUPPRESS
+        if self.is_flag:
+            settings["action"] = "store_true"
+        else:
+            settings["type"] = KINDS[self.kind]
+            settings["default"] = self.default or None
+        if self.kind == "append":
+            settings["action"] = "append"
+        if self.names:
+            if not self.is_flag:
+                settings |= {"metavar": self.value, "required": self.required}
+            parser.add_argument(*self.names, **settings)
+            return
+        if self.value[-1] in "+*?":
+            settings["nargs"] = self.value[-1]
+        parser.add_argument(self.value.rstrip("+*?"), **settings)
 
 
 class Session:
@@ -2409,8 +2444,9 @@ if TYPE_CHECKING:  # pragma: no cover - only mypy reads it
 class Command:
     """An entry of the table: everything that is particular to one command.
 
-    `run` gets a Session and the arguments and yields what is to be shown; text is
-    a line of stdout. `notes` is more text for the end of its help.
+    `run` gets a Session and the arguments and yields what is to be shown: text is a
+    line of stdout, bytes are its whole content. `arguments` has a line for each, see
+    Argument. `notes` makes more text for the end of its help.
     """
 
     def __init__(
@@ -2419,87 +2455,78 @@ class Command:
         group: str,
         help: str,
         run: Handler,
-        arguments: Sequence[Argument] = (),
+        arguments: str = "",
         example: str = "",
         aliases: Sequence[str] = (),
         notes: Callable[[], str] = str,
     ) -> None:
         self.name, self.group, self.help, self.run = name, group, help, run
         self.example, self.aliases, self.notes = example or name, aliases, notes
-        self.arguments = (*arguments, *getattr(run, "arguments", ()))
+        self.lines = arguments + getattr(run, "arguments", "")
+
+    def arguments(self) -> list[Argument]:
+        """Its own arguments, those of its kind included."""
+        return [Argument(line) for line in self.lines.splitlines() if line.strip()]
 
 
-QUIET = Argument("-q", "--quiet", action="store_true", help="only the ids, one a line")
-COLS = Argument(
-    "--cols", metavar="COLS", help="only these columns: headings or fields, a,b,c"
-)
-NO_HEADER = Argument("--no-header", action="store_true", help="leave the heading out")
-ID = Argument("id", type=identifier, help="its id")
-IDS = Argument("id", type=identifier, nargs="+", help="its id; several are taken too")
-WAIT = Argument("--wait", action="store_true", help="wait until it is so")
-TIMEOUT = Argument(
-    "--timeout",
-    metavar="SECONDS",
-    type=amount(" (seconds)"),
-    default=600.0,
-    help="wait no longer than this (600)",
-)
+TABLE_OPTIONS = """
+    --cols COLS      text     only these columns, by heading or field: a,b,c
+    --no-header      flag     leave the heading out
+"""
 
 
 class Listing:
     """A kind of command: fetches rows and shows columns of them."""
 
-    arguments = (QUIET, COLS, NO_HEADER)
+    arguments = "-q, --quiet  flag  only the ids, one a line" + TABLE_OPTIONS
 
     def __init__(
-        self,
-        fetch: Callable[[Session, Arguments], list[Row]],
-        columns: Sequence[Column],
+        self, fetch: Callable[[Session, Arguments], list[Row]], table: str
     ) -> None:
-        self.fetch, self.columns = fetch, columns
+        self.fetch, self.table = fetch, table
 
     def __call__(self, session: Session, args: Arguments) -> Iterator[Shown]:
-        yield Table(self.fetch(session, args), self.columns)
+        yield Table(self.fetch(session, args), columns(self.table))
 
 
 class Change:
     """A kind of command: sends one request for each id and says what was done."""
 
-    def __init__(
-        self,
-        call: Callable[[int, Arguments], Call],
-        said: Callable[[int, Arguments], str],
-    ) -> None:
-        self.call, self.said = call, said
+    def __init__(self, call: Callable[[int, Arguments], Call]) -> None:
+        self.call = call
 
     def __call__(self, session: Session, args: Arguments) -> Iterator[Shown]:
         several = isinstance(args.id, list) and len(args.id) > 1
         ids = list(dict.fromkeys(args.id)) if isinstance(args.id, list) else [args.id]
         for place, number in enumerate(ids):
+            call = self.call(number, args)
             if several:
-                session.world.progress(f"{place + 1} of {len(ids)}: {number}")
+                session.world.progress(f"{place + 1} of {len(ids)}: {call.subject}")
             try:
-                reply = session.client.send(self.call(number, args))
+                reply = session.client.send(call)
             except VastError as error:
                 if not several:
                     raise
                 yield Failed(number, error)
                 if isinstance(error, (NoKey, Unreachable, Interrupted)):
-                    left = " ".join(map(str, ids[place + 1 :]))
-                    session.world.note(f"not tried: {left}" if left else "all tried")
+                    if ids[place + 1 :]:
+                        left = " ".join(map(str, ids[place + 1 :]))
+                        session.world.note(f"not tried: {left}")
                     return
             else:
-                said = self.said(number, args)
-                yield Result(reply, said, number if several else None)
+                yield Result(reply, call.said, number if several else None)
 
 
 class InstanceChange(Change):
     """A change of instances that can be waited for: until they are `goal`."""
 
-    arguments = (WAIT, TIMEOUT)
+    arguments = """
+        --wait               flag         wait until it is so
+        --timeout SECONDS    seconds=600  wait no longer than this (600)
+    """
 
-    def __init__(self, goal: str, call: Any, said: Any) -> None:
-        super().__init__(call, said)
+    def __init__(self, goal: str, call: Callable[[int, Arguments], Call]) -> None:
+        super().__init__(call)
         self.goal = goal
 
     def __call__(self, session: Session, args: Arguments) -> Iterator[Shown]:
@@ -2567,7 +2594,7 @@ def wait_until(session: Session, number: int, goal: str, deadline: float) -> Row
 def find_offers(session: Session, args: Arguments) -> list[Row]:
     """`search offers`: the rows that the query finds, in the order asked for."""
     defaults = {} if args.no_default else DEFAULT_FILTERS
-    filters, notes = parse_query(" ".join(args.words), defaults)
+    filters, notes = parse_query(" ".join(args.query), defaults)
     body: Row = {
         **filters,
         "order": parse_order(args.order),
@@ -2588,7 +2615,7 @@ def fields_help() -> str:
     """The grammar of queries and the list of fields."""
     lines = [
         f"  {field.name:<20}{field.kind:<8}{field.unit:<12}{field.help}".rstrip()
-        for field in FIELDS
+        for field in map(Field, FIELD_TABLE.splitlines())
     ]
     return f"{GRAMMAR}\n\nfields, with type and unit:\n" + "\n".join(lines)
 
@@ -2597,8 +2624,7 @@ def url_of(scheme: str) -> Handler:
     """`ssh-url` and `scp-url`: the address of an instance, never a made-up one."""
 
     def run(session: Session, args: Arguments) -> Iterator[Shown]:
-        row = the_instance(session, args.id if args.id is not None else args.number)
-        yield address_result(row, scheme)
+        yield address_result(the_instance(session, args.id), scheme)
 
     return run
 
@@ -2789,63 +2815,64 @@ def as_seconds(value: object) -> float | None:
     return value if isinstance(value, (int, float)) else None
 
 
-def set_state(state: str) -> Callable[[int, Arguments], Call]:
-    """The call that starts or stops an instance."""
+def instance_call(number: int, body: Row, said: str, place: str = "") -> Call:
+    """A change of one instance; `said` has {} for its id."""
+    path = f"/api/v0/instances/{place}{number}/"
+    subject = f"instance {number}"
+    return Call("PUT", path, body, subject=subject, said=said.replace("{}", subject, 1))
 
-    def call(number: int, args: Arguments) -> Call:
-        path, subject = f"/api/v0/instances/{number}/", f"instance {number}"
-        return Call("PUT", path, {"state": state}, subject=subject)
 
+def start_call(number: int, args: Arguments) -> Call:
+    """The call that starts an instance."""
+    return instance_call(number, {"state": "running"}, "starting {}.")
+
+
+def stop_call(number: int, args: Arguments) -> Call:
+    """The call that stops an instance."""
+    return instance_call(number, {"state": "stopped"}, "stopping {}.")
+
+
+def destroy_call(number: int, args: Arguments) -> Call:
+    """The call that destroys an instance."""
+    call = instance_call(number, {}, "destroying {}.")
+    call.method = "DELETE"
     return call
+
+
+def label_call(number: int, args: Arguments) -> Call:
+    """The call that labels an instance."""
+    label = args.label or ""
+    if len(label) > LABEL_MOST:
+        raise UsageError(f"the label is too long: {LABEL_MOST} characters at most")
+    call = instance_call(number, {"label": label}, "label of {}: ")
+    call.said += label
+    return call
+
+
+def bid_call(number: int, args: Arguments) -> Call:
+    """The call that changes a bid; null lets the service find one that wins."""
+    bid = "one that wins" if args.price is None else f"${args.price:g}/h"
+    body = {"client_id": "me", "price": args.price}
+    return instance_call(number, body, f"bid for {{}}: {bid}", "bid_price/")
 
 
 def stop_instance(session: Session, args: Arguments) -> Iterator[Shown]:
     """`stop instance`, with a word on what goes on costing money."""
     stopping = False
-    for shown in STOP(session, args):
+    for shown in InstanceChange("stopped", stop_call)(session, args):
         stopping = stopping or isinstance(shown, Result)
         yield shown
     if stopping:
         session.world.note("the disk of a stopped instance still costs money")
 
 
-STOP = InstanceChange(
-    "stopped", set_state("stopped"), lambda number, args: f"stopping instance {number}."
-)
-
-
 def destroy_instance(session: Session, args: Arguments) -> Iterator[Shown]:
     """`destroy instance`, after asking whoever can be asked."""
-    ids = " ".join(map(str, args.id))
-    which = f"instance {ids}" if len(args.id) == 1 else f"instances {ids}"
+    which = f"instance{'s' * (len(args.id) > 1)} {' '.join(map(str, args.id))}"
     if not args.yes and not args.dry_run:
         if not session.world.ask(f"destroy {which} and all data on its disk?"):
             raise NotDone("nothing was destroyed", "declined")
-    yield from DESTROY(session, args)
-
-
-DESTROY = InstanceChange(
-    "gone",
-    lambda number, args: Call(
-        "DELETE", f"/api/v0/instances/{number}/", {}, subject=f"instance {number}"
-    ),
-    lambda number, args: f"destroying instance {number}.",
-)
-
-
-def label_call(number: int, args: Arguments) -> Call:
-    """The call that labels an instance."""
-    if len(args.label or "") > LABEL_MOST:
-        raise UsageError(f"the label is too long: {LABEL_MOST} characters at most")
-    path, subject = f"/api/v0/instances/{number}/", f"instance {number}"
-    return Call("PUT", path, {"label": args.label}, subject=subject)
-
-
-def bid_call(number: int, args: Arguments) -> Call:
-    """The call that changes a bid; null lets the service find one that wins."""
-    body = {"client_id": "me", "price": args.price}
-    path, subject = f"/api/v0/instances/bid_price/{number}/", f"instance {number}"
-    return Call("PUT", path, body, subject=subject)
+    yield from InstanceChange("gone", destroy_call)(session, args)
 
 
 # What a host can say of a machine: the option, the service's name, the words around
@@ -2873,7 +2900,7 @@ def listed_body(number: int, args: Arguments) -> Row:
     return {"machine": number} | {key: it for key, it in given if it is not None}
 
 
-def listed_words(number: int, args: Arguments) -> str:
+def listed_words(args: Arguments) -> str:
     """What was said of a machine, for people: only what was given."""
     given = ((getattr(args, name, None), words) for name, _, words in LISTED)
     said = [words.format(shown(value)) for value, words in given if value is not None]
@@ -2887,27 +2914,13 @@ def shown(value: object) -> str:
     return f"{value:.10g}" if isinstance(value, float) else str(value)
 
 
-DURATION = re.compile(r"(\d+)\s*(day|week|month|year)s?", re.I)
-
-
-def duration(text: str) -> str:
-    """How long a listing lasts, as the service takes it: "30 days", or seconds."""
-    match = DURATION.fullmatch(text.strip())
-    if match and int(match[1]):
-        return f"{match[1]} {match[2].lower()}s"
-    if not re.fullmatch("[0-9]{1,12}", text) or not int(text):
-        known = "write 30 days, 2 weeks, 6 months, 1 year, or seconds"
-        raise argparse.ArgumentTypeError(f"'{text}' is no duration: {known}")
-    return text
-
-
 def list_machine(session: Session, args: Arguments) -> Iterator[Shown]:
     """`list machine`: offers machines for rent, or changes what they cost."""
     if args.end_date is not None and args.duration is not None:
         raise UsageError("--end_date does not go with --duration")
     if args.end_date is not None:
         args.end_date = end_of_listing(session.world, args.end_date)
-    yield from LIST(session, args)
+    yield from Change(list_call)(session, args)
 
 
 def end_of_listing(world: World, text: str) -> int:
@@ -2928,28 +2941,44 @@ def end_of_listing(world: World, text: str) -> int:
     return seconds
 
 
-def machine_call(method: str, path: str) -> Callable[[int, Arguments], Call]:
-    """A call about a machine: with an id in its path, or with what was said of the
-    machine in its body."""
+def machine_call(number: int, body: Row, said: str, path: str = "{}/") -> Call:
+    """A change of one machine; `path` and `said` have {} for its id."""
+    path = f"/api/v0/machines/{path.format(number)}"
+    subject = f"machine {number}"
+    return Call("PUT", path, body, subject=subject, said=said.replace("{}", subject, 1))
 
-    def call(number: int, args: Arguments) -> Call:
-        body = {} if "{}" in path else listed_body(number, args)
-        full = f"/api/v0/machines/{path.format(number)}"
-        return Call(method, full, body, subject=f"machine {number}")
 
+def list_call(number: int, args: Arguments) -> Call:
+    """The call that lists a machine, or changes what it costs."""
+    said = f"{{}} is listed: {listed_words(args)}."
+    return machine_call(number, listed_body(number, args), said, "create_asks/")
+
+
+def unlist_call(number: int, args: Arguments) -> Call:
+    """The call that takes a machine off the market."""
+    call = machine_call(number, {}, "{} is no longer listed.", "{}/asks/")
+    call.method = "DELETE"
     return call
-
-
-LIST = Change(
-    machine_call("PUT", "create_asks/"),
-    lambda number, args: f"machine {number} is listed: {listed_words(number, args)}.",
-)
 
 
 def min_bid_call(number: int, args: Arguments) -> Call:
     """The call that sets the least bid for a machine."""
-    path, subject = f"/api/v0/machines/{number}/minbid/", f"machine {number}"
-    return Call("PUT", path, {"client_id": "me", "price": args.price}, subject=subject)
+    body = {"client_id": "me", "price": args.price}
+    said = f"{{}}: bids from ${args.price:g}/h per GPU."
+    return machine_call(number, body, said, "{}/minbid/")
+
+
+def set_defjob_call(number: int, args: Arguments) -> Call:
+    """The call that gives a machine a default job."""
+    said = f"default job of {{}}: {listed_words(args)}."
+    return machine_call(number, listed_body(number, args), said, "create_bids/")
+
+
+def remove_defjob_call(number: int, args: Arguments) -> Call:
+    """The call that takes a machine's default job away."""
+    call = machine_call(number, {}, "{} has no default job any more.", "{}/defjob/")
+    call.method = "DELETE"
+    return call
 
 
 def machines(session: Session, args: Arguments) -> list[Row]:
@@ -2970,8 +2999,7 @@ def show_user(session: Session, args: Arguments) -> Iterator[Shown]:
         for name, value in user.items()
         if value not in (None, "")
     ]
-    columns = (Column("Field", "Field"), Column("Value", "Value"))
-    yield Table(rows, columns, value=user)
+    yield Table(rows, columns("Field Field -\nValue Value -"), value=user)
 
 
 def the_user(session: Session) -> Row:
@@ -3039,15 +3067,15 @@ def billed(session: Session, period: Period) -> tuple[list[Row], object]:
     return rows, None
 
 
-INVOICE_COLUMNS = (
-    Column("ID", "id"),
-    Column("Date", "date"),
-    Column("Type", "kind"),
-    Column("Description", "item"),
-    Column("Quantity", "quantity", "%s"),
-    Column("Rate", "rate", "%s"),
-    Column("Amount", "amount", "%s"),
-)
+INVOICE_COLUMNS = """\
+ID          id        -
+Date        date      -
+Type        kind      -
+Description item      -
+Quantity    quantity  %s
+Rate        rate      %s
+Amount      amount    %s
+"""
 
 
 def invoice_cells(line: Line) -> Row:
@@ -3062,7 +3090,8 @@ def show_invoices(session: Session, args: Arguments) -> Iterator[Shown]:
     bills = Bills(session, args)
     rows = [line.row for line in bills.lines]
     value = {"invoices": rows, "current": bills.current}
-    yield Table([invoice_cells(line) for line in bills.lines], INVOICE_COLUMNS, value)
+    cells_of = [invoice_cells(line) for line in bills.lines]
+    yield Table(cells_of, columns(INVOICE_COLUMNS), value)
     for name, sign in (("charges", True), ("payments", False)):
         lines = [line for line in bills.lines if line.is_charge is sign]
         session.world.note(f"{name}: ${money(total(lines))}")
@@ -3156,513 +3185,235 @@ TOPICS: dict[str, Callable[[], str]] = {
 }
 
 
-def price_option(unit: str, *names: str) -> Argument:
-    """An option that takes a price in some unit."""
-    return Argument(
-        *names, metavar=names[-1][2:].upper(), type=amount(f" ({unit})"), help=unit
-    )
-
-
-def flag(*names: str, help: str) -> Argument:
-    """An option without a value."""
-    return Argument(*names, action="store_true", help=help)
-
-
-def kind_flag(short: str, name: str) -> Argument:
-    """An option that is short for a `--type`."""
-    return Argument(
-        short,
-        f"--{name}",
-        action="store_const",
-        const=RENTAL_TYPES[name],
-        dest="type",
-        default=argparse.SUPPRESS,
-        help=f"the same as --type {name}",
-    )
-
-
-PRICE_GPU = price_option("$/hour per GPU", "-g", "--price_gpu")
-PRICE_INETU = price_option("$/GB uploaded", "-u", "--price_inetu")
-PRICE_INETD = price_option("$/GB downloaded", "-d", "--price_inetd")
-ARGS = Argument(
-    "--args",
-    rest=True,
-    metavar="...",
-    help="all that follows is for the image's entry point",
-)
-IGNORED = Argument("words", metavar="ignored", nargs="*", rest=True, help="ignored")
-BILLING = (
-    Argument(
-        "-s",
-        "--start_date",
-        metavar="START_DATE",
-        type=lambda text: parse_date(text, last=False),
-        help="from this date on: 2022-02-03, 2022-02, ...",
-    ),
-    Argument(
-        "-e",
-        "--end_date",
-        metavar="END_DATE",
-        type=lambda text: parse_date(text, last=True),
-        help="up to this date, its last second included",
-    ),
-    flag("-c", "--only_charges", help="no payments"),
-    flag("-p", "--only_credits", help="only payments"),
-)
-URL_ARGUMENTS = (
-    Argument("number", metavar="id", nargs="?", type=identifier, help="its id"),
-    Argument("--id", metavar="ID", type=identifier, help="the same as an option"),
-)
-
-
-def shell_name(text: str) -> str:
-    """A shell that a completion script can be made for."""
-    if text not in COMPLETIONS:
-        known = " and ".join(COMPLETIONS)
-        raise argparse.ArgumentTypeError(f"'{text}' is not known, only {known}")
-    return text
+def show_help(session: Session, args: Arguments) -> Iterator[Shown]:
+    """`help`: the main help, or that of a command or a topic."""
+    yield Help(args.command)
 
 
 def completion(session: Session, args: Arguments) -> Iterator[Shown]:
     """`completion`: a script for the shell, made from the table."""
-    yield COMPLETIONS[args.shell]()
+    yield ""
 
 
-COMPLETIONS: dict[str, Callable[[], str]] = {"bash": lambda: "", "zsh": lambda: ""}
+RENTING, HOSTING, BILLS, ACCOUNT = "Renting", "Renting out", "Billing", "Account"
 
-RENTING, HOSTING, BILLS = "Renting", "Renting out", "Billing"
-ACCOUNT = "Account and help"
+SEVERAL = "id+  id  its id; several are taken too\n"
+ONLY_ONE = """
+    id?      id    its id; not needed when there is only one
+    --id ID  word  the same as an option
+"""
+BILLS_OPTIONS = """
+    -s, --start_date START_DATE  start  from this date on: 2026-02-03, 2026-02, ...
+    -e, --end_date END_DATE      end    up to this date, its last second included
+    -c, --only_charges           flag   no payments
+    -p, --only_credits           flag   only payments
+"""
 
 COMMANDS = (
     Command(
-        "search offers",
-        RENTING,
-        "find machines to rent",
+        "search offers", RENTING, "find machines to rent",
         Listing(find_offers, OFFER_COLUMNS),
-        [
-            Argument(
-                "words",
-                metavar="query",
-                nargs="*",
-                help="what the offers must have, such as 'num_gpus>=4 dph<2'",
-            ),
-            Argument(
-                "-t",
-                "--type",
-                metavar="TYPE",
-                type=rental_type,
-                default="on-demand",
-                known=RENTAL_TYPES,
-                help="on-demand (the default), bid, interruptible (= bid) or reserved",
-            ),
-            kind_flag("-i", "interruptible"),
-            kind_flag("-b", "bid"),
-            kind_flag("-d", "on-demand"),
-            kind_flag("-r", "reserved"),
-            flag("-n", "--no-default", help="without the default filters"),
-            flag("--disable-bundling", help="show identical offers one by one"),
-            Argument(
-                "--storage",
-                metavar="STORAGE",
-                type=amount(" (GiB)"),
-                default=5.0,
-                help="GiB of disk that the price is for (5.0)",
-            ),
-            Argument(
-                "-o",
-                "--order",
-                metavar="ORDER",
-                default="score-",
-                help="fields to sort by: dph, num_gpus- (score-)",
-            ),
-            Argument(
-                "--limit",
-                metavar="LIMIT",
-                type=amount("", 1, whole=True),
-                help="rows at most",
-            ),
-        ],
+        """
+        query*               text    what the offers must have, see below
+        -t, --type TYPE      rental=on-demand  on-demand, bid, interruptible or reserved
+        -i, --interruptible  --type=interruptible  the same as --type interruptible
+        -b, --bid            --type=bid            the same as --type bid
+        -d, --on-demand      --type=on-demand      the same as --type on-demand
+        -r, --reserved       --type=reserved       the same as --type reserved
+        -n, --no-default     flag    without the default filters
+        --disable-bundling   flag    show identical offers one by one
+        --storage STORAGE    size=5.0     GiB of disk that the price is for (5.0)
+        -o, --order ORDER    text=score-  fields to sort by: dph, num_gpus- (score-)
+        --limit LIMIT        rows    so many offers at most
+        """,
         example="search offers 'num_gpus>=4 dph<2 gpu_name=RTX_4090' -o dph",
         aliases=["search instances"],
         notes=fields_help,
     ),
     Command(
-        "show instances",
-        RENTING,
-        "list what you rent",
+        "show instances", RENTING, "list what you rent",
         Listing(lambda session, args: session.instances(), INSTANCE_COLUMNS),
     ),
     Command(
-        "ssh-url",
-        RENTING,
-        "print where ssh reaches an instance",
-        url_of("ssh"),
-        URL_ARGUMENTS,
-        example="ssh-url 5001",
+        "ssh-url", RENTING, "print where ssh reaches an instance",
+        url_of("ssh"), ONLY_ONE, example="ssh-url 5001",
     ),
     Command(
-        "scp-url",
-        RENTING,
-        "print where scp reaches an instance",
-        url_of("scp"),
-        URL_ARGUMENTS,
-        example="scp-url 5001",
+        "scp-url", RENTING, "print where scp reaches an instance",
+        url_of("scp"), ONLY_ONE, example="scp-url 5001",
     ),
     Command(
-        "create instance",
-        RENTING,
-        "rent an offer; it costs money from then on",
+        "create instance", RENTING, "rent an offer; it costs money from then on",
         create_instance,
-        [
-            Argument("id", type=identifier, help="the id of the offer"),
-            Argument(
-                "--price",
-                "--bid_price",
-                metavar="PRICE",
-                type=amount(" ($/hour)", 0.001, 128),
-                help="rent interruptible at this bid, $/hour; without it on demand",
-            ),
-            Argument("--disk", metavar="DISK", type=disk_size, help="GB of disk (10)"),
-            Argument("--image", metavar="IMAGE", help="the image to run"),
-            Argument("--label", metavar="LABEL", help="a name for the instance"),
-            Argument(
-                "--onstart",
-                metavar="ONSTART",
-                files=True,
-                help="a file whose text is run at every start",
-            ),
-            Argument(
-                "--onstart-cmd",
-                metavar="ONSTART_CMD",
-                help="commands to run at every start",
-            ),
-            Argument(
-                "--entrypoint",
-                metavar="ENTRYPOINT",
-                help="what is run at the start when neither of these is given",
-            ),
-            flag("--ssh", help="log in by ssh (the default)"),
-            flag("--direct", help="connect to the machine, not through a proxy"),
-            flag("--jupyter", help="start Jupyter"),
-            Argument(
-                "--jupyter-dir", metavar="JUPYTER_DIR", help="the folder it opens"
-            ),
-            flag("--jupyter-lab", help="start JupyterLab"),
-            flag("--lang-utf8", help="set the locale to C.UTF-8"),
-            flag("--python-utf8", help="set Python's encoding to UTF-8"),
-            ARGS,
-            Argument(
-                "--env",
-                metavar="ENV",
-                action="append",
-                help="variables and ports: '-e A=b -p 80:80 -v a:b -h NAME'",
-            ),
-            Argument(
-                "--login",
-                metavar="LOGIN",
-                help="for a private registry: '-u USER -p PASSWORD HOST'",
-            ),
-            Argument("--user", metavar="USER", help="the user to run the image as"),
-            Argument(
-                "--template_hash",
-                metavar="TEMPLATE_HASH",
-                help="a template; what is not given here comes from it",
-            ),
-            Argument(
-                "--create-from",
-                metavar="CREATE_FROM",
-                type=identifier,
-                help="the id of an instance to copy",
-            ),
-            flag("--force", help="skip the checks when copying an instance"),
-            flag("--cancel-unavail", help="fail rather than wait for the machine"),
-            Argument("--extra", metavar="EXTRA", help=argparse.SUPPRESS),
-            WAIT,
-            TIMEOUT,
-        ],
+        """
+        id                          id      the id of the offer
+        --price, --bid_price PRICE  bid     rent interruptible, at this bid in $/hour
+        --disk DISK                 disk    GB of disk (10)
+        --image IMAGE               text    the image to run
+        --label LABEL               text    a name for the instance
+        --onstart ONSTART           file    a file whose text is run at every start
+        --onstart-cmd ONSTART_CMD   text    commands to run at every start
+        --entrypoint ENTRYPOINT     text    what to run at the start if neither is given
+        --ssh                       flag    log in by ssh (the default)
+        --direct                    flag    connect to the machine, not through a proxy
+        --jupyter                   flag    start Jupyter
+        --jupyter-dir JUPYTER_DIR   text    the folder that Jupyter opens
+        --jupyter-lab               flag    start JupyterLab
+        --lang-utf8                 flag    set the locale to C.UTF-8
+        --python-utf8               flag    set Python's encoding to UTF-8
+        --args ...                  rest    all that follows is for the image's command
+        --env ENV                   append  '-e NAME=VALUE -p 80:80 -v a:b -h NAME'
+        --login LOGIN               text    a registry's '-u USER -p PASSWORD HOST'
+        --user USER                 text    the user to run the image as
+        --template_hash TEMPLATE_HASH  text  a template, for what is not given here
+        --create-from CREATE_FROM   id      the id of an instance to copy
+        --force                     flag    skip the checks of --create-from
+        --cancel-unavail            flag    fail rather than wait for the machine
+        --extra EXTRA               text    -
+        """
+        + InstanceChange.arguments,
         example="create instance 1234 --image pytorch/pytorch --disk 40 --label it",
     ),
     Command(
-        "start instance",
-        RENTING,
-        "start a stopped instance",
-        InstanceChange(
-            "running",
-            set_state("running"),
-            lambda number, args: f"starting instance {number}.",
-        ),
-        [IDS],
+        "start instance", RENTING, "start a stopped instance",
+        InstanceChange("running", start_call), SEVERAL,
         example="start instance 5001 --wait",
     ),
     Command(
-        "stop instance",
-        RENTING,
-        "stop an instance; its disk stays, and costs",
-        stop_instance,
-        [IDS, *InstanceChange.arguments],
+        "stop instance", RENTING, "stop an instance; its disk stays, and costs",
+        stop_instance, SEVERAL + InstanceChange.arguments,
         example="stop instance 5001",
     ),
     Command(
-        "label instance",
-        RENTING,
-        "name an instance",
-        Change(
-            label_call,
-            lambda number, args: f"label of instance {number}: {args.label}",
-        ),
-        [ID, Argument("label", help="its new name, '' for none")],
+        "label instance", RENTING, "name an instance", Change(label_call),
+        """
+        id     id    its id
+        label  text  its new name; '' for none
+        """,
         example="label instance 5001 training",
     ),
     Command(
-        "change bid",
-        RENTING,
-        "change the bid for an interruptible instance",
-        Change(
-            bid_call,
-            lambda number, args: (
-                f"bid for instance {number}: "
-                + ("one that wins" if args.price is None else f"${args.price:g}/h")
-            ),
-        ),
-        [
-            ID,
-            Argument(
-                "--price",
-                metavar="PRICE",
-                type=amount(" ($/hour)", 0.001),
-                help="$/hour; without it the service picks a bid that wins",
-            ),
-        ],
+        "change bid", RENTING, "change the bid for an interruptible instance",
+        Change(bid_call),
+        """
+        id             id       its id
+        --price PRICE  new_bid  $/hour; without it the service picks a winning bid
+        """,
         example="change bid 5001 --price 0.3",
     ),
     Command(
-        "destroy instance",
-        RENTING,
-        "give an instance back; its data are lost",
+        "destroy instance", RENTING, "give an instance back; its data are lost",
         destroy_instance,
-        [IDS, flag("-y", "--yes", help="do not ask"), *InstanceChange.arguments],
+        SEVERAL + "-y, --yes  flag  do not ask" + InstanceChange.arguments,
         example="destroy instance 5001 -y",
     ),
     Command(
-        "show machines",
-        HOSTING,
-        "list the machines that you rent out",
+        "show machines", HOSTING, "list the machines that you rent out",
         Listing(machines, MACHINE_COLUMNS),
     ),
     Command(
-        "list machine",
-        HOSTING,
-        "offer a machine for rent, or change its prices",
+        "list machine", HOSTING, "offer a machine for rent, or change its prices",
         list_machine,
-        [
-            IDS,
-            PRICE_GPU,
-            price_option("$/GB/month of disk", "-s", "--price_disk"),
-            PRICE_INETU,
-            PRICE_INETD,
-            Argument(
-                "-m",
-                "--min_chunk",
-                metavar="MIN_CHUNK",
-                type=amount(" (GPUs)", 1, whole=True),
-                help="the least number of GPUs to rent together",
-            ),
-            Argument(
-                "-e",
-                "--end_date",
-                metavar="END_DATE",
-                help="until this date, month first, or unix seconds",
-            ),
-            price_option("$/hour per GPU, the least bid", "-b", "--price_min_bid"),
-            Argument(
-                "-r",
-                "--discount_rate",
-                metavar="DISCOUNT_RATE",
-                type=amount("", 0, 1),
-                help="the most that long rentals get off, 0..1",
-            ),
-            Argument(
-                "-l",
-                "--duration",
-                metavar="DURATION",
-                type=duration,
-                help="for 30 days, 2 weeks, 6 months, 1 year, or seconds",
-            ),
-            Argument(
-                "-v",
-                "--vol_size",
-                metavar="VOL_SIZE",
-                type=amount(" (GB)", whole=True),
-                help="GB that can be rented as volumes, 0 for none",
-            ),
-            price_option("$/GB/month of volumes", "-z", "--vol_price"),
-        ],
+        SEVERAL
+        + """
+        -g, --price_gpu PRICE_GPU          price     $/hour per GPU
+        -s, --price_disk PRICE_DISK        price     $/GB/month of disk
+        -u, --price_inetu PRICE_INETU      price     $/GB uploaded
+        -d, --price_inetd PRICE_INETD      price     $/GB downloaded
+        -m, --min_chunk MIN_CHUNK          gpus      the least number of GPUs to rent
+        -e, --end_date END_DATE            text      until then: a date, or unix seconds
+        -b, --price_min_bid PRICE_MIN_BID  price     $/hour per GPU, the least bid
+        -r, --discount_rate DISCOUNT_RATE  fraction  most that long rentals get off, 0..1
+        -l, --duration DURATION            duration  30 days, 2 weeks, 1 year, or seconds
+        -v, --vol_size VOL_SIZE            volume    GB to rent out as volumes, or 0
+        -z, --vol_price VOL_PRICE          price     $/GB/month of volumes
+        """,
         example="list machine 12345 --price_gpu 0.5 --end_date 2030-12-31",
     ),
     Command(
-        "unlist machine",
-        HOSTING,
-        "take a machine off the market",
-        Change(
-            machine_call("DELETE", "{}/asks/"),
-            lambda number, args: f"machine {number} is no longer listed.",
-        ),
-        [IDS],
-        example="unlist machine 12345",
+        "unlist machine", HOSTING, "take a machine off the market",
+        Change(unlist_call), SEVERAL, example="unlist machine 12345",
     ),
     Command(
-        "set min-bid",
-        HOSTING,
-        "set the least bid for a machine",
-        Change(
-            min_bid_call,
-            lambda number, args: (
-                f"machine {number}: bids from ${args.price:g}/h per GPU."
-            ),
-        ),
-        [
-            ID,
-            Argument(
-                "--price",
-                metavar="PRICE",
-                type=amount(" ($/hour per GPU)"),
-                required=True,
-                help="$/hour per GPU",
-            ),
-        ],
+        "set min-bid", HOSTING, "set the least bid for a machine", Change(min_bid_call),
+        """
+        id             id      its id
+        --price PRICE  price!  $/hour per GPU
+        """,
         example="set min-bid 12345 --price 0.25",
     ),
     Command(
-        "set defjob",
-        HOSTING,
-        "give a machine a job for idle times",
-        Change(
-            machine_call("PUT", "create_bids/"),
-            lambda number, args: (
-                f"default job of machine {number}: {listed_words(number, args)}."
-            ),
-        ),
-        [
-            ID,
-            PRICE_GPU.without_short(),
-            PRICE_INETU.without_short(),
-            PRICE_INETD.without_short(),
-            Argument("--image", metavar="IMAGE", help="the image to run"),
-            ARGS,
-        ],
+        "set defjob", HOSTING, "give a machine a job for idle times",
+        Change(set_defjob_call),
+        """
+        id                         id     its id
+        --price_gpu PRICE_GPU      price  $/hour per GPU
+        --price_inetu PRICE_INETU  price  $/GB uploaded
+        --price_inetd PRICE_INETD  price  $/GB downloaded
+        --image IMAGE              text   the image to run
+        --args ...                 rest   all that follows is for the image's command
+        """,
         example="set defjob 12345 --price_gpu 0.1 --image ubuntu --args sleep 1d",
     ),
     Command(
-        "remove defjob",
-        HOSTING,
-        "take a machine's default job away",
-        Change(
-            machine_call("DELETE", "{}/defjob/"),
-            lambda number, args: f"machine {number} has no default job any more.",
-        ),
-        [ID],
-        example="remove defjob 12345",
+        "remove defjob", HOSTING, "take a machine's default job away",
+        Change(remove_defjob_call), "id  id  its id", example="remove defjob 12345",
     ),
     Command(
-        "show user",
-        BILLS,
-        "show your account",
-        show_user,
-        [flag("-q", "--quiet", help="one line: id, e-mail, balance and credit")],
+        "show user", BILLS, "show your account", show_user,
+        "-q, --quiet  flag  one line: id, e-mail, balance and credit" + TABLE_OPTIONS,
     ),
     Command(
-        "show invoices",
-        BILLS,
-        "list charges and payments",
-        show_invoices,
-        [*BILLING, *Listing.arguments],
+        "show invoices", BILLS, "list charges and payments", show_invoices,
+        BILLS_OPTIONS + Listing.arguments,
         example="show invoices -s 2026-01 -e 2026-03",
     ),
     Command(
-        "generate pdf-invoices",
-        BILLS,
-        "draw charges and payments as a PDF",
+        "generate pdf-invoices", BILLS, "draw charges and payments as a PDF",
         generate_pdf,
-        [
-            *BILLING,
-            flag("-q", "--quiet", help="no notes on stderr"),
-            Argument(
-                "-o",
-                "--output",
-                metavar="OUTPUT",
-                files=True,
-                help="a file, - is stdout",
-            ),
-        ],
+        BILLS_OPTIONS
+        + """
+        -q, --quiet          flag  no notes on stderr
+        -o, --output OUTPUT  file  the file to write; - is stdout
+        """,
         example="generate pdf-invoices -s 2026-01 -e 2026-03",
     ),
     Command(
-        "set api-key",
-        ACCOUNT,
-        "keep your API key",
-        set_api_key,
-        [Argument("new_api_key", help="the key; - reads it from stdin")],
+        "set api-key", ACCOUNT, "keep your API key", set_api_key,
+        "new_api_key  text  the key; - reads it from stdin",
         example="set api-key -",
     ),
     Command(
-        "create account",
-        ACCOUNT,
-        "say how to get an API key",
-        nothing_to_call,
-        [IGNORED],
-    ),
-    Command("login", ACCOUNT, "say how to get an API key", nothing_to_call, [IGNORED]),
-    Command(
-        "completion",
-        ACCOUNT,
-        "print a script that completes commands in the shell",
-        completion,
-        [
-            Argument(
-                "shell",
-                type=shell_name,
-                known=COMPLETIONS,
-                help="bash or zsh",
-            )
-        ],
-        example="completion bash",
+        "create account", ACCOUNT, "say how to get an API key", nothing_to_call,
+        "ignored*  rest  any words",
     ),
     Command(
-        "help",
-        ACCOUNT,
-        "show this, or the help of a command or a topic",
-        lambda session, args: [Help(args.words)],
-        [Argument("words", metavar="command", nargs="*", help="a command or a topic")],
-        example="help query",
+        "login", ACCOUNT, "say how to get an API key", nothing_to_call,
+        "ignored*  rest  any words",
     ),
-)
+    Command(
+        "completion", ACCOUNT, "print a script that completes commands in the shell",
+        completion, "shell  shell  bash or zsh", example="completion bash",
+    ),
+    Command(
+        "help", ACCOUNT, "show this, or the help of a command or a topic", show_help,
+        "command*  text  a command, or a topic", example="help query",
+    ),
+)  # fmt: skip
 
 
 # --- 9 -- command line ---------------------------------------------------------------
 
-COMMON = (
-    Argument(
-        "--url",
-        metavar="URL",
-        help="the service's address; or in the environment, VAST_URL",
-    ),
-    flag("--raw", help="print JSON"),
-    Argument(
-        "--api-key",
-        metavar="API_KEY",
-        help="the API key; others see it in ps: set api-key and VAST_API_KEY are safer",
-    ),
-    Argument(
-        "--retry",
-        metavar="RETRY",
-        type=amount("", whole=True),
-        default=3,
-        help="how often a failed call is sent again (3)",
-    ),
-    flag("--dry-run", help="print the first request as a curl command, send nothing"),
-    flag("-h", "--help", help="show this"),
-)
-VERSION_FLAG = flag("--version", help="print the version")
+COMMON = """
+    --url URL          text     the service's address; or VAST_URL in the environment
+    --raw              flag     print JSON
+    --api-key API_KEY  text     the API key; ps shows it, so VAST_API_KEY is better
+    --retry RETRY      times=3  how often a failed call is sent again (3)
+    --dry-run          flag     print the first request for curl, send nothing
+    -h, --help         flag     show this
+"""
+COMMON_OPTIONS = [Argument(line) for line in COMMON.strip().splitlines()]
+VERSION_FLAG = Argument("--version  flag  print the version")
 
 
 def plain(name: str) -> str:
@@ -3672,7 +3423,7 @@ def plain(name: str) -> str:
 
 def option_table(arguments: Iterable[Argument]) -> dict[str, Argument]:
     """The options among arguments, by each of their names."""
-    return {plain(name): it for it in arguments if it.is_option for name in it.names}
+    return {plain(name): it for it in arguments for name in it.names}
 
 
 COMMAND_BY_NAME = {
@@ -3707,17 +3458,21 @@ class Words:
         if option is None:
             return False
         del words[0]
-        if option.rest:
+        if option.kind == "rest":
             self.rest = [value] * bool(equals) + words
             words.clear()
         elif option.is_flag:
             if equals:
                 raise self.error(f"{name} takes no value")
-            self.given.append(option.long)
+            self.given.append(option.stands_for or option.long)
         else:
             if not equals and (not words or self.names_option(words[0])):
                 raise self.error(f"a value is missing behind {name}")
-            self.given.append(f"{option.long}={value if equals else words.pop(0)}")
+            value = value if equals else words.pop(0)
+            if option.kind == "word":
+                self.others.append(value)
+            else:
+                self.given.append(f"{option.long}={value}")
         return True
 
     def names_option(self, word: str) -> bool:
@@ -3732,7 +3487,7 @@ class Words:
     def unknown(self, word: str) -> UsageError:
         """The error for a word that looks like an option and is none."""
         name = word.partition("=")[0]
-        field = FIELD_BY_NAME.get(name.strip("-").replace("-", "_"))
+        field = fields().get(name.strip("-").replace("-", "_"))
         if f"-{name}" in self.options:
             hint = f"; did you mean '-{name}'?"
         elif field and self.name == "search offers":
@@ -3743,7 +3498,7 @@ class Words:
 
     def take(self, words: list[str]) -> None:
         """Takes all the words."""
-        anything = any(it.rest and not it.is_option for it in self.arguments)
+        anything = any(it.kind == "rest" and not it.names for it in self.arguments)
         while words:
             if words[0] == "--" and not anything:
                 self.others += words[1:]
@@ -3761,7 +3516,7 @@ def find_command(words: list[str]) -> tuple[Command | None, Words]:
 
     None when they name none: then the words tell what to show.
     """
-    front = Words((*COMMON, VERSION_FLAG))
+    front = Words([*COMMON_OPTIONS, VERSION_FLAG])
     while words:
         if words[0].startswith("-"):
             if not front.option(words):
@@ -3770,7 +3525,7 @@ def find_command(words: list[str]) -> tuple[Command | None, Words]:
         front.others.append(words.pop(0))
         command = COMMAND_BY_NAME.get(plain(" ".join(front.others)))
         if command:
-            found = Words((*command.arguments, *COMMON), command.name)
+            found = Words([*command.arguments(), *COMMON_OPTIONS], command.name)
             found.given = front.given
             found.take(words)
             return command, found
@@ -3808,12 +3563,9 @@ class Parser(argparse.ArgumentParser):
 
 def build_parser(command: Command) -> Parser:
     """The parser of one command, from its entry in the table."""
-    words = [positional_words(it) for it in command.arguments if not it.is_option]
-    needed = [
-        f"{it.long} {it.settings['metavar']}"
-        for it in command.arguments
-        if it.settings.get("required")
-    ]
+    arguments = command.arguments()
+    needed = [f"{it.long} {it.value}" for it in arguments if it.required]
+    words = [positional_words(it.value) for it in arguments if not it.names]
     parser = Parser(
         prog=f"vast.py {command.name}",
         usage=" ".join([f"vast.py {command.name}", *needed, "[options]", *words]),
@@ -3823,42 +3575,38 @@ def build_parser(command: Command) -> Parser:
         allow_abbrev=False,
         add_help=False,
     )
-    common = parser.add_argument_group("common options")
-    for argument in command.arguments:
-        parser.add_argument(*argument.names, **argument.settings)
-    for argument in COMMON:
-        common.add_argument(*argument.names, **argument.settings)
+    for argument in arguments:
+        argument.add_to(parser)
+    common = parser.add_argument_group("options of every command")
+    for argument in COMMON_OPTIONS:
+        argument.add_to(common)
     return parser
 
 
-def positional_words(argument: Argument) -> str:
+def positional_words(value: str) -> str:
     """A positional argument in a usage line."""
-    name = argument.settings.get("metavar", argument.names[0])
+    name = value.rstrip("+*?")
     many = {"+": f"{name} [{name} ...]", "*": f"[{name} ...]", "?": f"[{name}]"}
-    return many.get(argument.settings.get("nargs", ""), name)
+    return many.get(value[-1], name)
 
 
 def parse_words(command: Command, words: Words) -> Arguments:
     """The typed arguments of a command. Raises UsageError."""
-    parser = build_parser(command)
-    places = [it for it in command.arguments if not it.is_option]
+    places = [it for it in words.arguments if not it.names]
     most = (
-        999999
-        if any(it.settings.get("nargs") in ("*", "+") for it in places)
-        else len(places)
+        len(words.others) if any(it.value[-1] in "+*" for it in places) else len(places)
     )
-    if len(words.others) > most:
-        extra = words.others[most]
+    if words.others[most:]:
+        extra, typed = words.others[most], " ".join(words.others[:most])
         given = {it.partition("=")[0] for it in words.given}
-        needed = [it.long for it in command.arguments if it.settings.get("required")]
-        missing = [name for name in needed if name not in given]
-        hint = "for example: vast.py " + command.example
-        if missing:
-            typed = " ".join(words.others[:most])
-            hint = f"write: vast.py {command.name} {typed} {missing[0]} {extra}"
+        needed = [it.long for it in words.arguments if it.required]
+        hint = f"for example: vast.py {command.example}"
+        if set(needed) - given:
+            hint = f"write: vast.py {command.name} {typed} {needed[0]} {extra}"
         raise words.error(f"'{extra}' is one word too many; {hint}")
     args = Arguments()
-    parser.parse_args([*words.given, "--", *words.others], namespace=args)
+    others = ["--", *words.others] if words.others else []
+    build_parser(command).parse_args([*words.given, *others], namespace=args)
     args.args = words.rest
     return args
 
@@ -3877,9 +3625,8 @@ def command_list() -> str:
 def main_help() -> str:
     """The help of the whole program."""
     options = [
-        f"  {', '.join(it.names)} {it.settings.get('metavar', '')}".ljust(24)
-        + it.settings["help"]
-        for it in (*COMMON, VERSION_FLAG)
+        f"  {', '.join(it.names)} {it.value}".ljust(24) + it.help
+        for it in (*COMMON_OPTIONS, VERSION_FLAG)
     ]
     return f"""\
 usage: vast.py COMMAND [options] [arguments]
@@ -3987,7 +3734,7 @@ class Output:
             self.fail(shown.error)
             if shown.result:
                 shown.result.value.update(shown.error.as_json())
-            else:
+            elif self.raw:
                 self.documents.append(Result(shown.error.as_json(), of=shown.of))
         elif isinstance(shown, Help):
             self.write(help_text(shown.words))

@@ -3,21 +3,22 @@
 
     python3 tests/sandbox.py COMMAND [ARGS...]   run a command against a fresh market
     python3 tests/sandbox.py bash                a shell in which vast.py talks to it
-    python3 tests/sandbox.py                     stay up, print how to get there
+    python3 tests/sandbox.py                     stay up, and print how to get there
 
 The command finds the service through VAST_URL and VAST_API_KEY and has a HOME of its
-own; the exit status is the command's (128 + n after signal n). Hosts, machines, offers
-and bills are made up, and the same every time but for their dates, which count from
-now. Tests use the class Sandbox, which also switches on faults and rate limits.
+own; the exit status is the command's (128 + n when signal n ended it). Hosts, machines,
+offers and bills are made up, and the same every time but for their dates, which count
+from now. Tests use the class Sandbox, which can also switch on faults and rate limits.
 
-The sections: 1 tables, 2 answers, 3 filters and pages, 4 machines and offers,
-5 billing, 6 the market, 7 calls, 8 faults, 9 the server, 10 the command line.
+Sections: 1 tables, 2 answers, 3 filters and pages, 4 machines and offers, 5 bills,
+6 the market, 7 a renter's calls, 8 a host's calls, 9 calls about money, 10 the table
+of calls, 11 faults, 12 the server, 13 the command line.
 """
 
 from __future__ import annotations
 
 import base64
-import binascii
+import contextlib
 import itertools
 import json
 import math
@@ -33,13 +34,12 @@ import tempfile
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from email.message import Message
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
 from random import Random
-from types import FrameType
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, urlsplit
 
@@ -48,7 +48,6 @@ Row = dict[str, Any]
 KEY = "5a4d0c7e" * 8
 SEED = 2026
 HOST_COUNT = 60
-MACHINE_COUNT = 150
 DAY = 86400.0
 HOURS_A_MONTH = 720  # the service's month when it prices storage
 
@@ -56,7 +55,7 @@ HOURS_A_MONTH = 720  # the service's month when it prices storage
 
 
 class Gpu(NamedTuple):
-    """What one card has and costs: MB, TFLOPS, GB/s, $/h, W."""
+    """A card; memory in MB, then TFLOPS, GB/s, DLPerf, $/h and W."""
 
     name: str
     ram: int
@@ -68,95 +67,50 @@ class Gpu(NamedTuple):
     watts: int
 
 
-HOME_GPUS = (
-    Gpu("GTX 1080 Ti", 11264, 610, 11.3, 421.5, 5.9, 0.055, 250),
-    Gpu("GTX 1660 S", 6144, 750, 5.0, 287.4, 4.1, 0.032, 125),
+GPUS = (
     Gpu("RTX 2080 Ti", 11264, 750, 13.4, 531.2, 12.3, 0.075, 250),
     Gpu("RTX 3060", 12288, 860, 12.7, 327.8, 9.6, 0.052, 170),
-    Gpu("RTX 3070", 8192, 860, 20.3, 391.6, 13.2, 0.061, 220),
     Gpu("RTX 3080", 10240, 860, 29.8, 664.0, 20.4, 0.084, 320),
     Gpu("RTX 3090", 24576, 860, 35.6, 823.9, 31.7, 0.132, 350),
-    Gpu("RTX 4060 Ti", 16380, 890, 22.1, 262.3, 15.1, 0.088, 165),
     Gpu("RTX 4070 Ti", 12282, 890, 40.1, 459.0, 30.8, 0.112, 285),
     Gpu("RTX 4080", 16376, 890, 48.7, 661.7, 45.5, 0.172, 320),
-    Gpu("RTX 4090", 24564, 890, 82.6, 918.4, 95.8, 0.338, 450),
-    Gpu("RTX 5070 Ti", 16303, 1200, 43.9, 798.2, 64.9, 0.151, 300),
     Gpu("RTX 5080", 16303, 1200, 56.3, 857.0, 77.6, 0.204, 360),
-    Gpu("RTX 5090", 32607, 1200, 104.8, 1516.3, 148.2, 0.421, 575),
     Gpu("RTX A4000", 16376, 860, 19.2, 382.7, 17.3, 0.098, 140),
-    Gpu("Q RTX 8000", 49152, 750, 16.3, 598.1, 15.4, 0.219, 260),
-)
-SERVER_GPUS = (
-    Gpu("RTX A5000", 24564, 860, 27.8, 649.5, 26.9, 0.182, 230),
+    Gpu("RTX 4090", 24564, 890, 82.6, 918.4, 95.8, 0.338, 450),
+    Gpu("RTX 5090", 32607, 1200, 104.8, 1516.3, 148.2, 0.421, 575),
     Gpu("RTX A6000", 49140, 860, 38.7, 662.8, 38.3, 0.415, 300),
-    Gpu("RTX 6000Ada", 49140, 890, 91.1, 861.9, 88.4, 0.617, 300),
     Gpu("RTX PRO 6000 S", 97887, 1200, 120.0, 1498.6, 165.0, 0.948, 600),
-    Gpu("RTX 4090", 24564, 890, 82.6, 921.0, 97.1, 0.352, 450),
-    Gpu("RTX 5090", 32607, 1200, 104.8, 1523.7, 151.4, 0.446, 575),
-    Gpu("Tesla T4", 15360, 750, 8.1, 258.8, 6.5, 0.118, 70),
     Gpu("Tesla V100", 32768, 700, 15.7, 791.2, 19.2, 0.183, 300),
-    Gpu("A10", 23028, 860, 31.2, 497.3, 24.1, 0.247, 150),
     Gpu("A40", 46068, 860, 37.4, 603.5, 33.0, 0.362, 300),
-    Gpu("L4", 23034, 890, 30.3, 251.6, 26.2, 0.276, 72),
-    Gpu("L40", 46068, 890, 90.5, 741.1, 75.3, 0.598, 300),
     Gpu("L40S", 46068, 890, 91.6, 744.4, 82.7, 0.674, 350),
-    Gpu("A100 PCIE", 40960, 800, 19.5, 1391.0, 104.6, 0.641, 250),
     Gpu("A100 SXM4", 81920, 800, 19.5, 1702.5, 136.2, 0.803, 400),
-    Gpu("H100 PCIE", 81559, 900, 51.2, 1897.4, 229.5, 1.74, 350),
     Gpu("H100 SXM", 81559, 900, 66.9, 2903.3, 311.8, 2.05, 700),
     Gpu("H200", 143771, 900, 66.9, 4198.0, 358.1, 2.58, 700),
     Gpu("B200", 183359, 1000, 75.3, 6907.9, 521.4, 3.86, 1000),
 )
+HOME_GPUS, SERVER_GPUS = GPUS[:10], GPUS[8:]
 
-
-class Cpu(NamedTuple):
-    """A processor and the board it sits on."""
-
-    name: str
-    cores: int
-    ghz: float
-    board: str
-    pci_gen: float
-
-
+# Processor, cores, GHz, board, PCI generation.
 HOME_CPUS = (
-    Cpu("Core™ i5-12400F", 12, 4.4, "PRO B660M-A DDR4", 4.0),
-    Cpu("Core™ i9-13900K ", 32, 5.8, "Z790 AORUS ELITE AX", 5.0),
-    Cpu("AMD Ryzen 7 5800X 8-Core Processor", 16, 3.8, "TUF GAMING X570-PLUS", 4.0),
-    Cpu("AMD Ryzen 9 7950X 16-Core Processor", 32, 4.5, "ROG STRIX B650E-F", 5.0),
-    Cpu("Xeon® E5-2680 v4", 56, 3.3, "X99-P4F", 3.0),
+    ("Core™ i9-13900K ", 32, 5.8, "Z790 AORUS ELITE AX", 5.0),
+    ("AMD Ryzen 7 5800X 8-Core Processor", 16, 3.8, "TUF GAMING X570-PLUS", 4.0),
+    ("Xeon® E5-2680 v4", 56, 3.3, "X99-P4F", 3.0),
 )
 SERVER_CPUS = (
-    Cpu("AMD EPYC 7443 24-Core Processor", 48, 2.85, "H12DSG-O-CPU", 4.0),
-    Cpu("AMD EPYC 7713 64-Core Processor", 128, 2.0, "ROMED8-2T", 4.0),
-    Cpu("AMD EPYC 9354 32-Core Processor", 128, 3.25, "H13DSG-O-CPU-D", 5.0),
-    Cpu("Xeon® Gold 6348", 112, 3.5, "X12DPG-OA6", 4.0),
-    Cpu("Xeon® Platinum 8468", 192, 3.8, "G593-SD0-AAX1", 5.0),
+    ("AMD EPYC 7713 64-Core Processor", 128, 2.0, "ROMED8-2T", 4.0),
+    ("AMD EPYC 9354 32-Core Processor", 128, 3.25, "H13DSG-O-CPU-D", 5.0),
+    ("Xeon® Platinum 8468", 192, 3.8, "G593-SD0-AAX1", 5.0),
 )
-DISKS = (
-    "KINGSTON SNV2S2000G",
-    "Samsung SSD 990 PRO 4TB ",
-    "WD_BLACK SN850X HS",
-    "MTFDKCC15T3TGP",
-    "SAMSUNG MZQL27T6HBLA-00A07",
+DISKS = ("Samsung SSD 990 PRO 4TB ", "WD_BLACK SN850X HS", "MTFDKCC15T3TGP")
+PLACES = tuple(
+    "Oregon, US|Virginia, US|Utah, US|Texas, US|Quebec, CA|Germany, DE|France, FR"
+    "|Sweden, SE|Norway, NO|Finland, FI|Poland, PL|Czechia, CZ|United Kingdom, GB"
+    "|Bulgaria, BG|Japan, JP|Taiwan, TW|Vietnam, VN|Guangdong, CN|Brazil, BR".split("|")
 )
-PLACES = (
-    *("Oregon, US", "Virginia, US", "Utah, US", "Texas, US", "Quebec, CA"),
-    *("Ontario, CA", "Germany, DE", "Bavaria, DE", "France, FR", "Sweden, SE"),
-    *("Norway, NO", "Finland, FI", "Poland, PL", "Czechia, CZ", "Spain, ES"),
-    *("United Kingdom, GB", "Bulgaria, BG", "Japan, JP", "Taiwan, TW"),
-    *("South Korea, KR", "Vietnam, VN", "Guangdong, CN", "Hainan, CN"),
-    *("Australia, AU", "Brazil, BR", "India, IN", ", RU"),
+DRIVERS = (  # a driver, and the newest CUDA that it runs
+    ("535.183.06", 12.2), ("550.127.08", 12.4), ("565.77", 12.7),
+    ("570.133.20", 12.8), ("580.65.06", 13.0),
 )
-DRIVERS = {  # driver version: the newest CUDA that it runs
-    "535.183.06": 12.2,
-    "550.127.08": 12.4,
-    "560.35.05": 12.6,
-    "565.77": 12.7,
-    "570.133.20": 12.8,
-    "575.57.08": 12.9,
-    "580.65.06": 13.0,
-}
 
 GONE = object()  # in an overlay: the key is missing from the row
 
@@ -168,7 +122,7 @@ ODD_OFFERS: tuple[Row, ...] = (
     {"geolocation": ", RU", "num_gpus": 1.0, "gpu_ram": 24576.0, "pci_gen": "4.0"},
     {"geolocation": "Baden-Württemberg, DE", "cpu_name": "Xeon® W-2295 "},
     {"geolocation": "東京都, JP", "mobo_name": "華碩 主機板"},
-    {"geolocation": "\x1b[31mRed Square\x1b[0m, RU", "hostname": "rm -rf \x1b]0;x\x07"},
+    {"geolocation": "\x1b[31mRed Square\x1b[0m, RU", "hostname": "a\x1b]0;b\x07"},
     {"geolocation": "Nice\u202eylsuoires, FR", "mobo_name": "\u2066B550\u2069"},
     {"geolocation": "Two\nLines\r\x00\x85, US", "disk_name": "\t%s{}../\x7f"},
     {"dph_total": "0.2931", "inet_up": "512.3", "cpu_ram": "64312"},
@@ -182,43 +136,47 @@ ODD_OFFERS: tuple[Row, ...] = (
     {"gpu_name": "Tesla® V100™ ", "gpu_arch": GONE, "cpu_arch": GONE},
     {"gpu_name": None, "gpu_ram": None, "gpu_total_ram": None, "num_gpus": None},
 )
-# And one shows hardly anything: these keys keep their values, the rest is null.
-HARDLY_ANYTHING = ("id", "machine_id", "gpu_name", "num_gpus", "dph_total", "rentable")
+# One more offer shows hardly anything: these keys keep their values, the rest is null.
+HARDLY_ANYTHING = ("id", "gpu_name", "num_gpus", "dph_total", "verification")
 
-# Keys that are the same in every offer.
+# Keys that have the same value in every offer.
 SAME_IN_ALL: Row = {
-    **{"bundled_results": None, "cluster_id": None, "cpu_arch": "amd64"},
-    **{"discount_rate": None, "discounted_hourly": 0, "expected_reliability": 0},
-    **{"external": None, "gpu_arch": "nvidia", "has_avx": 1, "hostname": None},
-    **{"logo": "/static/logos/none.png", "nw_disk_avg_bw": None},
-    **{"nw_disk_max_bw": None, "nw_disk_min_bw": None, "resource_type": "gpu"},
-    **{"rn": 1, "sla_broker_rate": None, "sla_r_claim": None, "sla_sigma_x": None},
-    **{"start_date": None, "target_reliability": None, "time_remaining": ""},
-    **{"time_remaining_isbid": "", "webpage": None},
+    "cpu_arch": "amd64", "gpu_arch": "nvidia", "gpu_lanes": 16, "has_avx": 1,
+    "discounted_hourly": 0, "expected_reliability": 0, "resource_type": "gpu",
+    "logo": "/static/logos/none.png", "time_remaining": "",
+    "time_remaining_isbid": "", "rn": 1,
+    **dict.fromkeys(
+        "bundled_results cluster_id discount_rate external hostname nw_disk_avg_bw"
+        " nw_disk_max_bw nw_disk_min_bw sla_broker_rate sla_r_claim sla_sigma_x"
+        " start_date target_reliability webpage".split()
+    ),
 }
-# Keys of an offer that an instance row has not.
-OFFER_ONLY = (
-    *("ask_contract_id", "avail_vol_ask_id", "avail_vol_dph", "avail_vol_size"),
-    *("bundled_results", "gpu_ids", "gpu_total_ram", "hostname", "rented", "rn"),
-)
+# What is the same in every instance.
+SAME_IN_INSTANCES: Row = {
+    "cpu_util": 0.0, "direct_port_end": -1, "direct_port_start": -1,
+    "disk_usage": -1, "disk_util": -1, "machine_dir_ssh_port": 5300,
+    "local_ipaddrs": "192.168.1.20 172.17.0.1 \n", "rentable": False,
+    "volume_info": [],
+    **dict.fromkeys("country_code mem_limit mem_usage template_id vmem_usage".split()),
+}
 
 USER: Row = {
-    **{"id": 48213, "key_id": 90417, "username": "lukasz", "sid": "c0ffee" * 6},
-    **{"email": "lukasz@example.org", "fullname": "Łukasz Müller-Dvořák"},
-    **{"balance": -1.92, "credit": 118.75, "balance_threshold": 10.0},
-    **{"balance_threshold_enabled": True, "billaddress_line1": "Příčná 17"},
-    **{"billaddress_line2": None, "billaddress_city": "Český Krumlov"},
-    **{"billaddress_zip": "38101", "billaddress_country": "CZ"},
-    **{"billed_expected": 0.0, "billed_verified": 312, "billing_creditonly": 0},
-    **{"can_pay": True, "email_verified": True, "got_signup_credit": 1},
-    **{"has_billing": True, "has_payout": True, "last4": "4242"},
-    **{"paid_expected": 14.2, "paid_verified": "57.10", "password_resettable": True},
-    **{"paypal_email": None, "user": "lukasz@example.org", "api_key": KEY},
-    "ssh_key": "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIMadeUpForTheSandbox lukasz@pc",
+    "id": 48213, "key_id": 90417, "username": "lukasz", "sid": "c0ffee" * 6,
+    "api_key": KEY, "email": "lukasz@example.org", "user": "lukasz@example.org",
+    "fullname": "Łukasz Müller-Dvořák", "balance": -1.92, "credit": 118.75,
+    "balance_threshold": 10.0, "balance_threshold_enabled": True,
+    "billaddress_line1": "Příčná 17", "billaddress_line2": None,
+    "billaddress_city": "Český Krumlov", "billaddress_zip": "38101",
+    "billaddress_country": "CZ", "billed_expected": 0.0, "billed_verified": 312,
+    "billing_creditonly": 0, "can_pay": True, "email_verified": True,
+    "got_signup_credit": 1, "has_billing": True, "has_payout": True,
+    "last4": "4242", "paid_expected": 14.2, "paid_verified": "57.10",
+    "password_resettable": True, "paypal_email": None,
+    "ssh_key": "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIMadeUpForTheSandbox me@pc",
 }
 STRANGER = 61077
 
-# The caller's own machines: id, hostname, place, card, cards, and whether listed.
+# The caller's own machines: id, hostname, place, card, number of cards, listed or not.
 OWN_MACHINES = (
     (7101, "höhle-01", "Bavaria, DE", "RTX 4090", 4, True),
     (7102, "rig02", "Bavaria, DE", "RTX 3090", 8, True),
@@ -228,42 +186,41 @@ OWN_MACHINES = (
 
 # What list machine may send, and the key under which a machine row shows it.
 LISTING = {
-    "price_gpu": "listed_gpu_cost",
-    "price_disk": "listed_storage_cost",
-    "price_inetu": "listed_inet_up_cost",
-    "price_inetd": "listed_inet_down_cost",
-    "price_min_bid": "min_bid_price",
-    "min_chunk": "listed_min_gpu_count",
-    "end_date": "end_date",
-    "credit_discount_max": "credit_discount_max",
-    "vol_size": "volume_total_size",
-    "vol_price": "listed_volume_cost",
+    "price_gpu": "listed_gpu_cost", "price_disk": "listed_storage_cost",
+    "price_inetu": "listed_inet_up_cost", "price_inetd": "listed_inet_down_cost",
+    "price_min_bid": "min_bid_price", "min_chunk": "listed_min_gpu_count",
+    "end_date": "end_date", "credit_discount_max": "credit_discount_max",
+    "vol_size": "volume_total_size", "vol_price": "listed_volume_cost",
+}
+# What set defjob must send, and the key under which a machine row shows it.
+DEFAULT_JOB = {
+    "price_gpu": "bid_gpu_cost", "price_inetu": "bid_inet_up_cost",
+    "price_inetd": "bid_inet_down_cost", "image": "bid_image",
+    "args": "bid_image_args",
 }
 SECONDS_IN = {"day": DAY, "week": 7 * DAY, "month": 30 * DAY, "year": 365 * DAY}
 
-# What the caller may send when renting, with its type; null is as good as nothing.
+# What the caller may send when renting, by type; null is as good as nothing.
 CREATE_KEYS: dict[str, type] = {
-    **{"client_id": str, "image": str, "template_hash_id": str, "label": str},
-    **{"disk": float, "price": float, "onstart": str, "runtype": str, "user": str},
-    **{"python_utf8": bool, "lang_utf8": bool, "use_jupyter_lab": bool},
-    **{"jupyter_dir": str, "args": list, "create_from": int, "force": bool},
-    **{"extra": str, "env": dict, "image_login": str, "cancel_unavail": bool},
-    **{"target_state": str, "vm": bool, "args_str": str, "volume_info": dict},
+    **dict.fromkeys("client_id image template_hash_id label onstart".split(), str),
+    **dict.fromkeys("runtype user jupyter_dir extra image_login".split(), str),
+    **dict.fromkeys("python_utf8 lang_utf8 use_jupyter_lab force".split(), bool),
+    "disk": float, "price": float, "create_from": int, "cancel_unavail": bool,
+    "args": list, "env": dict,
 }
-RUNTYPES = frozenset(
-    "ssh jupyter args ssh_proxy ssh_direct jupyter_proxy jupyter_direct".split()
-)
+RUNTYPES = {
+    "ssh", "jupyter", "args", "ssh_proxy", "ssh_direct", "jupyter_proxy",
+    "jupyter_direct",
+}
 # What every template stands for, whatever its hash.
 TEMPLATE: Row = {
-    "image": "example/notebook:cuda12",
-    "disk": 32.0,
+    "image": "example/notebook:cuda12", "disk": 32.0,
     "runtype": "jupyter_direct ssh_direct ssh_proxy",
 }
 BROKEN_IMAGE = "broken/image"
 IMAGE_GB = 6.4  # what pulling an image adds to the bill
 
-# How actual_status goes after each order: (part of the boot time, status), then the
-# last one for good.
+# What actual_status is after each order, until which part of the boot time has passed.
 PHASES: dict[str, tuple[tuple[float, str | None], ...]] = {
     "create": ((1 / 3, None), (1.0, "loading"), (math.inf, "running")),
     "start": ((1.0, "loading"), (math.inf, "running")),
@@ -279,12 +236,19 @@ STATUS_MSG = {
 
 
 class Refused(Exception):
-    """What the service answers when it does not do what it was asked."""
+    """What the service answers when it does not do what it was asked to."""
 
-    def __init__(self, status: int, error: str, msg: str, **more: Any) -> None:
+    def __init__(self, msg: str, status: int = 400, error: str = "invalid_args"):
         super().__init__(msg)
-        self.status = status
-        self.body = {"success": False, "error": error, "msg": msg, **more}
+        self.reply = error_reply(status, error, msg)
+
+
+def require(
+    sound: bool, msg: str, status: int = 400, error: str = "invalid_args"
+) -> None:
+    """Refuse the request unless it is sound."""
+    if not sound:
+        raise Refused(msg, status, error)
 
 
 class Reply(NamedTuple):
@@ -293,7 +257,7 @@ class Reply(NamedTuple):
     status: int
     body: bytes
     kind: str = "application/json"
-    headers: tuple[tuple[str, str], ...] = ()
+    headers: tuple[str, ...] = ()
     delay: float = 0.0
 
 
@@ -304,40 +268,42 @@ class Stream(NamedTuple):
     pause: float = 0.0
 
 
-def json_reply(value: Any, status: int = 200, **headers: str) -> Reply:
-    """The answer that carries a JSON value; `Retry_After` is sent as Retry-After."""
-    named = tuple((name.replace("_", "-"), text) for name, text in headers.items())
-    return Reply(status, json.dumps(value).encode(), headers=named)
+Answer = Reply | Stream
 
 
-def text_reply(text: str, status: int, kind: str = "text/plain") -> Reply:
-    """The answer that carries plain text or HTML."""
-    return Reply(status, text.encode(), kind)
+def json_reply(value: Any, status: int = 200, *headers: str) -> Reply:
+    """The answer that carries a JSON value."""
+    return Reply(status, json.dumps(value).encode(), headers=headers)
+
+
+def error_reply(status: int, error: str, msg: str, *headers: str) -> Reply:
+    """The answer to a call that is refused."""
+    return json_reply({"success": False, "error": error, "msg": msg}, status, *headers)
+
+
+def text_reply(status: int, text: str, *headers: str) -> Reply:
+    """The answer that carries plain text, or HTML."""
+    kind = "text/html" if text.startswith("<") else "text/plain"
+    return Reply(status, text.encode(), kind, headers)
 
 
 def wire(reply: Reply, length: int | None = None) -> bytes:
     """The whole answer as sent; `length` is announced in place of the true one."""
-    size = len(reply.body) if length is None else length
     head = [f"HTTP/1.1 {reply.status} {HTTPStatus(reply.status).phrase}"]
-    head += [f"{name}: {text}" for name, text in reply.headers]
+    head += reply.headers
     if reply.status != HTTPStatus.NO_CONTENT:
+        size = len(reply.body) if length is None else length
         head += [f"Content-Type: {reply.kind}", f"Content-Length: {size}"]
     return "\r\n".join([*head, "", ""]).encode() + reply.body
-
-
-def no_constant(name: str) -> Any:
-    """NaN and Infinity are not JSON."""
-    raise ValueError(f"{name} is not JSON")
 
 
 def parse_json(text: str | bytes, kind: type, what: str) -> Any:
     """The decoded text, which must be of the kind; Refused otherwise."""
     try:
-        value = json.loads(text, parse_constant=no_constant)
+        value = json.loads(text)
     except ValueError as error:
-        raise Refused(400, "invalid_request", f"{what} is no JSON: {error}") from error
-    if not isinstance(value, kind):
-        raise Refused(400, "invalid_request", f"{what} must be a JSON {kind.__name__}")
+        raise Refused(f"{what} is no JSON: {error}", 400, "invalid_request") from error
+    require(isinstance(value, kind), f"{what} must be a JSON {kind.__name__}")
     return value
 
 
@@ -370,36 +336,28 @@ VIEWS: dict[str, Callable[[Row], Any]] = {
 }
 # The types of filter values that the rows' own values do not tell.
 WIRE_TYPES: dict[str, type] = {
-    **{"cluster_id": float, "driver_version": float, "os_version": float},
-    **{"start_date": float, "ubuntu_version": float},
-    **{"datacenter": bool, "external": bool},
-    **{"has_avx": bool, "verified": bool},
+    **dict.fromkeys(["cluster_id", "driver_version", "os_version"], float),
+    **dict.fromkeys(["start_date", "ubuntu_version"], float),
+    **dict.fromkeys(["datacenter", "external", "has_avx", "verified"], bool),
 }
 OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
-    "eq": operator.eq,
-    "neq": operator.ne,
-    "gt": operator.gt,
-    "gte": operator.ge,
-    "lt": operator.lt,
-    "lte": operator.le,
+    "eq": operator.eq, "neq": operator.ne,
+    "gt": operator.gt, "gte": operator.ge, "lt": operator.lt, "lte": operator.le,
     "in": lambda value, wanted: value in wanted,
     "notin": lambda value, wanted: value not in wanted,
 }
-ORDERED = frozenset(["gt", "gte", "lt", "lte"])
-LISTED = frozenset(["in", "notin"])
-
-
-def wire_type(value: Any) -> type:
-    """The type that a filter on a field with this value takes; `object` is any."""
-    if isinstance(value, (bool, str)):
-        return type(value)
-    return object if value is None else float
+ORDERED, LISTED = {"gt", "gte", "lt", "lte"}, {"in", "notin"}
 
 
 def field_types(row: Row) -> dict[str, type]:
-    """The filter fields and their types, learnt from a row."""
-    plain = {k: v for k, v in row.items() if not isinstance(v, (dict, list))}
-    return {**{name: wire_type(value) for name, value in plain.items()}, **WIRE_TYPES}
+    """The filter fields of rows like this, and their types; `object` is any."""
+    types: dict[str, type] = {}
+    for name, value in row.items():
+        if value is None or isinstance(value, (bool, str)):
+            types[name] = object if value is None else type(value)
+        elif not isinstance(value, (dict, list)):
+            types[name] = float
+    return types | WIRE_TYPES
 
 
 def is_a(value: Any, kind: type) -> bool:
@@ -411,17 +369,15 @@ def is_a(value: Any, kind: type) -> bool:
 
 def check_filter(types: Mapping[str, type], name: str, tests: Any) -> None:
     """Refuse a filter with an unknown field or operator or a value of a wrong type."""
-    if name not in types or not isinstance(tests, dict):
-        raise Refused(400, "invalid_args", f"{name} is not a valid search key")
+    known = name in types and isinstance(tests, dict)
+    require(known, f"{name} is not a valid search key")
     for op, wanted in tests.items():
-        if op not in OPERATORS or op in ORDERED and types[name] is not float:
-            raise Refused(400, "invalid_args", f"{name} does not take {op}")
-        if (op in LISTED) != isinstance(wanted, list):
-            raise Refused(400, "invalid_args", f"{name} {op} takes no such value")
+        comparable = op not in ORDERED or types[name] is float
+        require(op in OPERATORS and comparable, f"{name} does not take {op}")
+        require((op in LISTED) == isinstance(wanted, list), f"{name} {op}: bad value")
         for value in wanted if op in LISTED else [wanted]:
             null = value is None and op not in ORDERED
-            if not null and not is_a(value, types[name]):
-                raise Refused(400, "invalid_args", f"{name} {op} {value!r}: bad type")
+            require(null or is_a(value, types[name]), f"{name} {op}: bad type")
 
 
 def passes(row: Row, name: str, tests: Row, kind: type) -> bool:
@@ -441,21 +397,21 @@ def filtered(rows: list[Row], filters: Row, types: Mapping[str, type]) -> list[R
     return [
         row
         for row in rows
-        if all(passes(row, name, filters[name], types[name]) for name in filters)
+        if all(passes(row, name, tests, types[name]) for name, tests in filters.items())
     ]
 
 
-def rank(value: Any) -> tuple[bool, float, str]:
+def sort_key(value: Any) -> tuple[bool, float, str]:
     """The place of a value among others: numbers first, then text."""
     size = number(value)
     return (True, 0.0, str(value)) if size is None else (False, size, "")
 
 
-def ordered(rows: list[Row], keys: Iterable[tuple[str, bool]]) -> list[Row]:
+def ordered(rows: list[Row], keys: Sequence[tuple[str, bool]]) -> list[Row]:
     """The rows sorted by (field, descending) pairs; nulls last either way."""
-    for name, descending in reversed(list(keys)):
+    for name, descending in reversed(keys):
         known = [row for row in rows if row.get(name) is not None]
-        known.sort(key=lambda row: rank(row[name]), reverse=descending)
+        known.sort(key=lambda row: sort_key(row[name]), reverse=descending)
         rows = known + [row for row in rows if row.get(name) is None]
     return rows
 
@@ -464,22 +420,21 @@ def bundled(rows: list[Row]) -> list[Row]:
     """One row for the equal offers of a machine, with their number when several."""
     bundles: dict[tuple[Any, ...], list[Row]] = {}
     for row in rows:
-        same = (row.get("machine_id"), row.get("num_gpus"), row.get("dph_total"))
+        same = tuple(row.get(name) for name in ("machine_id", "num_gpus", "dph_total"))
         bundles.setdefault(same, []).append(row)
-    return [
-        {**same[0], "bundled_results": len(same)} if len(same) > 1 else same[0]
-        for same in bundles.values()
-    ]
+    several = [len(same) if len(same) > 1 else None for same in bundles.values()]
+    firsts = [same[0] for same in bundles.values()]
+    return [{**row, "bundled_results": n} for row, n in zip(firsts, several)]
 
 
 def page(rows: list[Row], query: Mapping[str, str], most: int) -> tuple[Any, Any]:
-    """The rows of the page that the query asks for and the token of the next page."""
+    """The rows of the page that the query asks for, and the token of the next page."""
     try:
         limit = int(query.get("limit", most))
-        token = query.get("after_token") or base64.b64encode(b"0").decode()
+        token = query.get("after_token") or "MA=="
         start = int(base64.b64decode(token, validate=True))
-    except (ValueError, binascii.Error) as error:
-        raise Refused(400, "invalid_token", "no such page") from error
+    except ValueError as error:
+        raise Refused("there is no such page", 400, "invalid_token") from error
     end = start + (min(limit, most) if limit > 0 else 5)
     following = base64.b64encode(str(end).encode()).decode()
     return rows[start:end], following if end < len(rows) else None
@@ -488,246 +443,208 @@ def page(rows: list[Row], query: Mapping[str, str], most: int) -> tuple[Any, Any
 # ---------------------------------------------------------------- 4 machines and offers
 
 
-class Host(NamedTuple):
-    """Who rents machines out, and what all machines of the place share."""
-
-    id: int
-    place: str
-    datacenter: bool
-    verification: str
-    mbits: float
-    net_cost: float
-
-
-@dataclass
+@dataclass(eq=False)
 class Machine:
-    """A machine: what it has, and what its owner asks for it (as a machine row)."""
+    """A machine: what it has, and its owner's terms under the keys of a machine row."""
 
     hardware: Row
     terms: Row
     hostname: str
-    cards: int
     gpu: Gpu
+    cards: int
 
 
-@dataclass
+@dataclass(eq=False)
 class Offer:
-    """Some cards of a machine; `odd` shows in place of the right values."""
+    """Some cards of a machine; `odd` is shown in place of the right values."""
 
     row: Row
     machine: Machine
     cards: Sequence[int]
     odd: Row = field(default_factory=dict)
-    rental: int | None = None
+    rental: Rental | None = None
+
+
+@dataclass(eq=False)
+class Rental:
+    """An instance, and the last order that it was given."""
+
+    id: int
+    offer: Offer
+    owner: int
+    row: Row
+    created: float
+    ordered: float
+    order: str = "create"
+    odd: Row = field(default_factory=dict)
 
 
 def overlaid(row: Row, odd: Row) -> Row:
-    """The row with its odd values; GONE takes the key away."""
+    """The row with its odd values; GONE takes a key away."""
     return {k: v for k, v in {**row, **odd}.items() if v is not GONE}
 
 
-def make_host(dice: Random, index: int) -> Host:
-    """A made-up host."""
-    datacenter = dice.random() < 0.35
-    standing = ["verified"] * 8 + ["unverified"] * 3 + ["deverified"]
-    return Host(
-        id=100000 + 37 * index + dice.randrange(37),
-        place=dice.choice(PLACES),
-        datacenter=datacenter,
-        verification="verified" if datacenter else dice.choice(standing),
-        mbits=dice.uniform(2000, 9500) if datacenter else dice.uniform(80, 1900),
-        net_cost=dice.choice([0, 0.001953125, 0.0029296875, 0.0048828125, 0.01]),
-    )
+def make_host(host_id: int, place: str, standing: str, datacenter: bool) -> Row:
+    """What all machines of a host have in common."""
+    verified = standing == "verified"
+    return {
+        "host_id": host_id, "hosting_type": int(datacenter), "geolocation": place,
+        "static_ip": datacenter, "verification": standing, "verified": verified,
+        "vericode": int(verified), "is_vm_deverified": standing == "deverified",
+    }
 
 
-def computer_fields(dice: Random, host: Host, server: bool) -> Row:
+def computer(dice: Random, server: bool) -> Row:
     """The part of the hardware around the cards."""
-    cpu = dice.choice(SERVER_CPUS if server else HOME_CPUS)
-    driver = dice.choice(list(DRIVERS))
-    parts = [int(part) for part in (driver + ".0").split(".")[:3]]
+    cpu, cores, ghz, board, pci_gen = dice.choice(SERVER_CPUS if server else HOME_CPUS)
+    driver, cuda = dice.choice(DRIVERS)
+    major, minor, patch = [int(part) for part in f"{driver}.0".split(".")[:3]]
+    trust = round(dice.uniform(0.985 if server else 0.88, 0.9995), 7)
+    mbits = dice.uniform(2000, 9500) if server else dice.uniform(80, 1900)
     return {
-        "cpu_cores": cpu.cores,
-        "cpu_ghz": cpu.ghz,
-        "cpu_name": cpu.name,
+        "cpu_cores": cores, "cpu_ghz": ghz, "cpu_name": cpu, "mobo_name": board,
+        "pci_gen": pci_gen, "pcie_bw": round(pci_gen**2 * dice.uniform(1.2, 2.1), 1),
         "cpu_ram": dice.choice([4, 8] if server else [1, 2]) * 64307,
-        "cuda_max_good": DRIVERS[driver],
-        "disk_bw": round(dice.uniform(480, 7200), 1),
-        "disk_name": dice.choice(DISKS),
-        "driver_vers": parts[0] * 1000000 + parts[1] * 1000 + parts[2],
-        "driver_version": driver,
-        "inet_down": round(host.mbits * dice.uniform(0.85, 1.1), 1),
-        "inet_up": round(host.mbits * dice.uniform(0.4, 1.0), 1),
-        "mobo_name": cpu.board,
-        "os_version": dice.choice(["20.04", "22.04", "22.04", "24.04"]),
-        "pci_gen": cpu.pci_gen,
-        "pcie_bw": round(cpu.pci_gen**2 * dice.uniform(1.2, 2.1), 1),
+        "disk_bw": round(dice.uniform(480, 7200), 1), "disk_name": dice.choice(DISKS),
+        "driver_version": driver, "cuda_max_good": cuda,
+        "driver_vers": major * 1000000 + minor * 1000 + patch,
+        "os_version": dice.choice(["20.04", "22.04", "24.04"]),
         "vms_enabled": server and dice.random() < 0.3,
-    }
-
-
-def hardware(dice: Random, host: Host, machine_id: int, gpu: Gpu, cards: int) -> Row:
-    """The fields that the offers and the row of a machine share."""
-    trust = dice.uniform(0.985, 0.9998) if host.datacenter else dice.uniform(0.88, 0.999)
-    return {
-        **computer_fields(dice, host, host.datacenter or cards > 3),
-        "machine_id": machine_id,
-        "host_id": host.id,
-        "hosting_type": int(host.datacenter),
-        "geolocation": host.place,
-        "geolocode": dice.randrange(2**30),
-        "verification": host.verification,
-        "verified": host.verification == "verified",
-        "vericode": int(host.verification == "verified"),
-        "is_vm_deverified": host.verification == "deverified",
-        "static_ip": host.datacenter or dice.random() < 0.5,
-        "public_ipaddr": f"203.0.113.{dice.randrange(1, 255)}",
-        "reliability": round(trust, 7),
-        "reliability2": round(trust, 7),
+        "reliability": trust, "reliability2": trust,
         "reliability_mult": round(trust**3, 7),
-        "gpu_name": gpu.name,
-        "gpu_ram": gpu.ram,
-        "gpu_lanes": 16,
-        "gpu_display_active": not host.datacenter and dice.random() < 0.1,
-        "gpu_max_power": gpu.watts,
-        "gpu_max_temp": dice.randrange(24, 88),
-        "gpu_mem_bw": gpu.bandwidth,
-        "compute_cap": gpu.cap,
-        "bw_nvlink": 478.1 if "SXM" in gpu.name else 0,
+        "inet_down": round(mbits, 1), "inet_up": round(mbits * dice.random(), 1),
         "direct_port_count": dice.choice([0, 4, 12, 99, 249, 500]),
-        "disk_space": round(dice.uniform(120, 900) * cards, 1),
+        "gpu_max_temp": dice.randrange(24, 88), "geolocode": dice.randrange(2**30),
+        "gpu_display_active": not server and dice.random() < 0.1,
     }
 
 
-def make_terms(dice: Random, host: Host, gpu: Gpu, chunk: int, now: float) -> Row:
+def make_terms(dice: Random, gpu: Gpu, chunk: int, now: float) -> Row:
     """What a made-up owner asks for."""
     price = round(gpu.price * dice.uniform(0.85, 1.35), 4)
+    traffic = dice.choice([0.001953125, 0.0029296875, 0.0048828125])
     return {
-        "listed": True,
-        "listed_gpu_cost": price,
+        "listed": True, "listed_gpu_cost": price, "listed_min_gpu_count": chunk,
         "listed_storage_cost": dice.choice([0.1, 0.15, 0.2, 0.3]),
-        "listed_inet_up_cost": host.net_cost,
-        "listed_inet_down_cost": host.net_cost,
+        "listed_inet_up_cost": traffic, "listed_inet_down_cost": traffic,
         "min_bid_price": round(price * dice.uniform(0.4, 0.8), 4),
-        "listed_min_gpu_count": chunk,
         "credit_discount_max": dice.choice([0, 0, 0.1, 0.25, 0.4]),
-        "volume_total_size": dice.choice([0, 200, 1500]),
-        "listed_volume_cost": 0.15,
+        "volume_total_size": dice.choice([0, 200, 1500]), "listed_volume_cost": 0.15,
         "end_date": float(round(now + dice.uniform(2, 300) * DAY)),
-        **dict.fromkeys(("bid_image", "bid_image_args", "bid_gpu_cost")),
-        **dict.fromkeys(("bid_inet_up_cost", "bid_inet_down_cost")),
+        **dict.fromkeys(DEFAULT_JOB.values()),
     }
 
 
-def make_machine(dice: Random, host: Host, machine_id: int, now: float) -> Machine:
+def make_machine(
+    dice: Random, host: Row, machine_id: int, gpu: Gpu, cards: int, now: float
+) -> Machine:
     """A made-up machine of the host."""
-    gpu = dice.choice(SERVER_GPUS if host.datacenter else HOME_GPUS)
-    cards = dice.choice([1, 2, 4, 8, 8] if host.datacenter else [1, 1, 2, 4, 6, 8])
-    chunk = dice.choice([part for part in (1, 2, 4, cards) if cards % part == 0])
-    return Machine(
-        hardware(dice, host, machine_id, gpu, cards),
-        make_terms(dice, host, gpu, chunk, now),
-        f"node{machine_id}",
-        cards,
-        gpu,
-    )
+    parts = {
+        **host,
+        **computer(dice, host["hosting_type"] == 1 or cards > 3),
+        "machine_id": machine_id, "public_ipaddr": f"203.0.113.{machine_id % 254 + 1}",
+        "disk_space": round(dice.uniform(120, 900) * cards, 1),
+        "gpu_name": gpu.name, "gpu_ram": gpu.ram, "gpu_max_power": gpu.watts,
+        "gpu_mem_bw": gpu.bandwidth, "compute_cap": gpu.cap,
+        "bw_nvlink": 478.1 if "SXM" in gpu.name else 0,
+    }
+    chunk = dice.choice([part for part in (1, 1, 2, 4, cards) if cards % part == 0])
+    terms = make_terms(dice, gpu, chunk, now)
+    return Machine(parts, terms, f"node{machine_id}", gpu, cards)
 
 
-def own_machines(dice: Random, now: float) -> list[Machine]:
+def others_machines(dice: Random, now: float) -> Iterator[Machine]:
+    """The machines of other people; all those of a datacenter are verified."""
+    standings = ["verified"] * 8 + ["unverified"] * 3 + ["deverified"]
+    for host_id in range(100000, 100000 + 37 * HOST_COUNT, 37):
+        server = dice.random() < 0.35
+        standing = "verified" if server else dice.choice(standings)
+        host = make_host(host_id, dice.choice(PLACES), standing, server)
+        ids = range(host_id - 80000, host_id - 80000 + 37)
+        for machine_id in dice.sample(ids, dice.choice([2, 3])):
+            gpu = dice.choice(SERVER_GPUS if server else HOME_GPUS)
+            cards = dice.choice([1, 2, 4, 8, 8] if server else [1, 1, 2, 4, 6, 8])
+            yield make_machine(dice, host, machine_id, gpu, cards, now)
+
+
+def users_machines(dice: Random, now: float) -> Iterator[Machine]:
     """The caller's own machines, all of them verified."""
-    cards_by_name = {gpu.name: gpu for gpu in HOME_GPUS}
-    machines = []
+    gpus = {gpu.name: gpu for gpu in HOME_GPUS}
     for machine_id, hostname, place, name, cards, listed in OWN_MACHINES:
-        gpu = cards_by_name[name]
-        host = Host(USER["id"], place, False, "verified", 940.0, 0.0048828125)
-        terms = make_terms(dice, host, gpu, 1, now)
-        terms["listed"] = listed
-        parts = hardware(dice, host, machine_id, gpu, cards)
-        machines.append(Machine(parts, terms, hostname, cards, gpu))
-    return machines
+        host = make_host(USER["id"], place, "verified", False)
+        machine = make_machine(dice, host, machine_id, gpus[name], cards, now)
+        machine.terms |= {"listed": listed, "listed_min_gpu_count": 1}
+        machine.hostname = hostname
+        yield machine
 
 
 def offer_row(machine: Machine, cards: Sequence[int]) -> Row:
     """The offer of some cards of a machine, without what depends on the search."""
     parts, terms, count = machine.hardware, machine.terms, len(cards)
+    up, down = terms["listed_inet_up_cost"], terms["listed_inet_down_cost"]
     share = count / machine.cards
-    # No two offers at a time have a first card in common.
+    # No two offers of a machine have their first card in common.
     offer_id = 20000000 + parts["machine_id"] * 128 + cards[0] * 16 + count
     return {
         **SAME_IN_ALL,
         **parts,
-        "id": offer_id,
-        "ask_contract_id": offer_id,
+        "id": offer_id, "ask_contract_id": offer_id, "avail_vol_ask_id": offer_id + 1,
         "bundle_id": 900000000 + parts["machine_id"] * 16 + count,
-        "avail_vol_ask_id": offer_id + 1,
-        "avail_vol_dph": terms["listed_volume_cost"] / HOURS_A_MONTH,
-        "avail_vol_size": terms["volume_total_size"],
+        "gpu_ids": [parts["machine_id"] * 16 + card for card in cards],
+        "num_gpus": count, "gpu_frac": share, "gpu_total_ram": parts["gpu_ram"] * count,
         "cpu_cores_effective": parts["cpu_cores"] * share,
-        "credit_discount_max": terms["credit_discount_max"],
         "disk_space": round(parts["disk_space"] * share, 1),
         "dlperf": round(machine.gpu.dlperf * count * 0.98, 4),
-        "dph_base": terms["listed_gpu_cost"] * count,
-        "end_date": terms["end_date"],
-        "gpu_frac": share,
-        "gpu_ids": [parts["machine_id"] * 16 + card for card in cards],
-        "gpu_total_ram": parts["gpu_ram"] * count,
-        "inet_down_cost": terms["listed_inet_down_cost"],
-        "inet_up_cost": terms["listed_inet_up_cost"],
-        "internet_down_cost_per_tb": terms["listed_inet_down_cost"] * 1024,
-        "internet_up_cost_per_tb": terms["listed_inet_up_cost"] * 1024,
-        "min_bid": round(terms["min_bid_price"] * count, 6),
-        "num_gpus": count,
-        "storage_cost": terms["listed_storage_cost"],
         "total_flops": round(machine.gpu.tflops * count, 4),
+        "dph_base": terms["listed_gpu_cost"] * count,
+        "min_bid": round(terms["min_bid_price"] * count, 6),
+        "storage_cost": terms["listed_storage_cost"], "end_date": terms["end_date"],
+        "inet_up_cost": up, "internet_up_cost_per_tb": up * 1024,
+        "inet_down_cost": down, "internet_down_cost_per_tb": down * 1024,
+        "credit_discount_max": terms["credit_discount_max"],
+        "avail_vol_size": terms["volume_total_size"],
+        "avail_vol_dph": terms["listed_volume_cost"] / HOURS_A_MONTH,
     }
 
 
-def costs(gpu: float, disk: float) -> Row:
-    """The nested object that says what an hour costs."""
-    total = gpu + disk
-    return {
-        "gpuCostPerHour": gpu,
-        "diskHour": disk,
-        "totalHour": total,
-        "discountTotalHour": 0,
-        "discountedTotalPerHour": total,
-    }
-
-
-def priced(offer: Row, base: float, storage: float, now: float) -> Row:
-    """The offer at a price in $/h without its disk, with `storage` GB of disk."""
-    disk = storage * offer["storage_cost"] / HOURS_A_MONTH
+def priced(row: Row, base: float, storage: float, now: float) -> Row:
+    """An offer at a price in $/h without its disk, with `storage` GB of disk."""
+    disk = storage * row["storage_cost"] / HOURS_A_MONTH
     total = base + disk
-    per_dollar = offer["dlperf"] / total
-    liked = offer["reliability"] ** 2 * (1 + offer["hosting_type"])
-    left = None if offer["end_date"] is None else offer["end_date"] - now
+    # What people look for first: much for the money, in numbers, from a datacenter.
+    liked = row["reliability"] ** 2 * (1 + row["hosting_type"])
     return {
-        **offer,
-        "dlperf_per_dphtotal": per_dollar,
-        "dph_base": base,
-        "dph_total": total,
-        "dph_total_adj": total + offer["inet_up_cost"] + offer["inet_down_cost"],
-        "discounted_dph_total": total,
-        "duration": left,
-        "flops_per_dphtotal": offer["total_flops"] / total,
-        "score": per_dollar * liked * math.sqrt(offer["num_gpus"]),
-        "search": costs(base, disk),
-        "instance": costs(0, disk),
-        "storage_total_cost": disk,
-        "vram_costperhour": base / (offer["gpu_ram"] * offer["num_gpus"] / 1024),
+        **row,
+        "dph_base": base, "dph_total": total, "discounted_dph_total": total,
+        "dph_total_adj": total + row["inet_up_cost"] + row["inet_down_cost"],
+        "dlperf_per_dphtotal": row["dlperf"] / total,
+        "flops_per_dphtotal": row["total_flops"] / total,
+        "vram_costperhour": base / (row["gpu_ram"] * row["num_gpus"] / 1024),
+        "score": row["dlperf"] / total * liked * math.sqrt(row["num_gpus"]),
+        "search": {"gpuCostPerHour": base, "diskHour": disk, "totalHour": total},
+        "instance": {"gpuCostPerHour": 0, "diskHour": disk, "totalHour": disk},
+        "storage_total_cost": disk, "duration": row["end_date"] - now,
     }
 
 
-# What each type of search takes as the price without the disk.
-BASE_PRICES: dict[str, Callable[[Row], float]] = {
-    "on-demand": lambda offer: float(offer["dph_base"]),
-    "ondemand": lambda offer: float(offer["dph_base"]),
-    "bid": lambda offer: float(offer["min_bid"]),
-    "reserved": lambda offer: float(
-        offer["dph_base"] * (1 - offer["credit_discount_max"])
-    ),
+# The field that each type of search takes for the price without the disk.
+BASE_PRICES = {
+    "on-demand": "dph_base", "ondemand": "dph_base", "bid": "min_bid",
+    "reserved": "dph_base",
 }
 
-# ---------------------------------------------------------------- 5 billing
+
+def shown(
+    offer: Offer, now: float, kind: str = "on-demand", storage: float = 8.0
+) -> Row:
+    """The offer as a search of a type shows it."""
+    row = priced(offer.row, offer.row[BASE_PRICES[kind]], storage, now)
+    free = offer.rental is None
+    state = {"rentable": free, "rented": not free, "is_bid": kind == "bid"}
+    return overlaid({**row, **state}, offer.odd)
+
+
+# ---------------------------------------------------------------- 5 bills
 
 # Bills of some months ago, besides the regular ones: how many days ago (None: no
 # timestamp), and the row.
@@ -738,237 +655,116 @@ ODD_BILLS: tuple[tuple[float | None, Row], ...] = (
     (64, {"type": "payment", "amount": 0, "is_credit": False, "last4": "4242"}),
     (63, {"type": "charge", "amount": "0.000", "description": "Instance 3077 nothing"}),
     (61, {"type": "charge", "amount": 0.0004, "quantity": 0.002, "rate": 0.2}),
-    (35, {"type": "charge", "amount": 7, "description": "Łódź \x1b[31m東京 \u202e'%s'"}),
+    (35, {"type": "charge", "amount": 7, "description": "Łódź\x1b[1m東京\u202e%s"}),
     (34, {"type": "charge", "amount": "3.1250", "description": "a long story " * 14}),
     (None, {"type": "charge", "amount": "1.25", "description": "Instance 3077 disk"}),
 )
+GPU_TIME, STORAGE = "GPU charge: hours * $/hr", "storage charge: hours * $/hr"
+UPLOAD, DOWNLOAD = "upload charge: GB * $/GB", "download charge: GB * $/GB"
 
 
-def charge_row(
-    number_of: int, when: float, instance: int, what: str, much: float, rate: float
-) -> Row:
-    """A charge of the old list; the amount is the product to four places."""
+def charge_row(when: float, instance: int, what: str, much: float, rate: float) -> Row:
+    """A charge in the shape of the old list, without its id."""
     return {
-        "id": number_of,
-        "type": "charge",
-        "timestamp": when,
+        "type": "charge", "timestamp": when, "instance_id": instance,
         "description": f"Instance {instance} {what}",
-        "quantity": much,
-        "rate": rate,
-        "amount": round(much * rate, 4),
-        "instance_id": instance,
+        "quantity": much, "rate": rate, "amount": round(much * rate, 4),
     }
 
 
-def as_text(row: Row) -> Row:
-    """The row with its numbers as the older bills have them."""
-    return {
-        **row,
-        "quantity": f"{row['quantity']:.3f}",
-        "rate": f"{row['rate']:.4f}",
-        "amount": f"{row['amount']:.4f}",
-    }
-
-
-def month_of_bills(dice: Random, start: float, bills: itertools.count[int]) -> list[Row]:
-    """The charges of two instances and the payment of a month; `bills` numbers them."""
-    rows: list[Row] = []
+def month_of_bills(dice: Random, start: float) -> Iterator[Row]:
+    """The charges of two instances, some with text for numbers, and a payment."""
     for instance in (3000 + dice.randrange(900), 4000 - dice.randrange(90)):
         when = float(round(start + dice.uniform(1, 27) * DAY))
         hours, rate = round(dice.uniform(3, 160), 3), round(dice.uniform(0.08, 0.9), 4)
-        for what, much, cost in (
-            ("GPU charge: hours * $/hr", hours, rate),
-            ("storage charge: hours * $/hr", hours, 0.0028),
-            ("upload charge: GB * $/GB", round(hours / 7, 3), 0.0049),
-        ):
-            row = charge_row(next(bills), when, instance, what, much, cost)
-            rows.append(as_text(row) if dice.random() < 0.5 else row)
-    paid = {"type": "payment", "amount": -25.0 * dice.randrange(1, 5)}
-    paid |= {"id": next(bills), "is_credit": False, "last4": "4242"}
-    return [*rows, {**paid, "timestamp": start + 27.25 * DAY}]
+        yield charge_row(when, instance, GPU_TIME, hours, rate)
+        yield charge_row(when, instance, STORAGE, hours, 0.0028)
+        row = charge_row(when, instance, UPLOAD, round(hours / 7, 3), 0.0049)
+        yield row | {key: f"{row[key]:.4f}" for key in ("quantity", "rate", "amount")}
+    card = {"is_credit": False, "last4": "4242", "timestamp": start + 27.25 * DAY}
+    yield {"type": "payment", "amount": -25.0 * dice.randrange(1, 5), **card}
 
 
 def billing_history(dice: Random, now: float) -> list[Row]:
     """The bills of the last half year, in the shape of the old list."""
-    bills = itertools.count(880001)
-    rows: list[Row] = []
+    today = float(round(now))
+    rows = [
+        {"timestamp": None if days is None else today - days * DAY, **odd}
+        for days, odd in ODD_BILLS
+    ]
     for month in range(6, 0, -1):
-        rows += month_of_bills(dice, round(now) - month * 30 * DAY, bills)
-    for days, odd in ODD_BILLS:
-        when = None if days is None else round(now) - days * DAY
-        rows.append({"id": next(bills), "timestamp": when, **odd})
-    return ordered(rows, [("timestamp", False)])
+        rows += month_of_bills(dice, today - month * 30 * DAY)
+    rows = ordered(rows, [("timestamp", False)])
+    return [{"id": 880001 + index, **row} for index, row in enumerate(rows)]
 
 
-def entry(row: Row, kind: str, source: str, description: str) -> Row:
-    """What the two successors of the old list have in common."""
-    hours = number(row.get("quantity")) or 0.0
-    when = row["timestamp"]
-    return {
-        "start": None if when is None else when - hours * 3600,
-        "end": when,
-        "type": kind,
-        "source": source,
-        "description": description,
-        "amount": row["amount"],
-        "metadata": {},
-        "items": [],
-    }
+def entry(row: Row, **more: Any) -> Row:
+    """A bill in the shape of today's lists."""
+    when, hours = row["timestamp"], number(row.get("quantity")) or 0.0
+    start = None if when is None else when - hours * 3600
+    return {"start": start, "end": when, "amount": row["amount"], "items": [], **more}
 
 
 def payment_entry(row: Row) -> Row:
-    """A payment as the v1 list of invoices shows it."""
-    card = f" by card {row['last4']}" if row["last4"] else ""
-    way = "Top-up" if row["is_credit"] else "Automatic payment"
+    """A payment as today's list of invoices shows it."""
+    text = "Top-up" if row["is_credit"] else "Automatic payment"
+    text += f" by card {row['last4']}" if row["last4"] else ""
     about = {"invoice_id": row["id"], "service": "stripe_payments"}
-    return {**entry(row, "credit", "stripe", way + card), "metadata": about}
+    return entry(row, type="credit", source="stripe", description=text, metadata=about)
 
 
 def charge_entry(row: Row) -> Row:
-    """A charge as the list of charges shows it."""
-    instance = row.get("instance_id", 3077)
-    text = row.get("description") or f"Instance {instance}"
-    whole = entry(row, "instance", f"instance-{instance}", text)
+    """A charge as today's list of charges shows it."""
+    source = f"instance-{row.get('instance_id', 3077)}"
+    text = row.get("description", source)
     part = f"{row.get('quantity')} at ${row.get('rate')}"
-    return {**whole, "items": [{**whole, "type": "gpu", "description": part}]}
+    items = [entry(row, type="gpu", source=None, description=part, metadata={})]
+    whole = {"source": source, "description": text, "metadata": {}, "items": items}
+    return entry(row, type="instance", **whole)
 
-
-# Of each kind of bill, in its own list: the name of the range, the rows on a page at
-# most, and the shape of a row.
-NEW_LISTS: dict[str, tuple[str, int, Callable[[Row], Row]]] = {
-    "payment": ("when", 60, payment_entry),
-    "charge": ("day", 500, charge_entry),
-}
 
 # ---------------------------------------------------------------- 6 the market
 
 
-@dataclass
-class Rental:
-    """An instance: who has it, of which offer, and the last order it was given."""
-
-    id: int
-    offer: Offer
-    owner: int
-    row: Row
-    created: float
-    order: str = "create"
-    ordered: float = 0.0
-    odd: Row = field(default_factory=dict)
-
-
-def ports_of(runtype: str, env: Row, number_of: int) -> Row | None:
+def ports_of(runtype: str, env: Row, instance_id: int) -> Row | None:
     """The open ports: ssh when it is direct, and those that `-p` in env asks for."""
+    asked = [re.fullmatch(r"-p \d+:(\d+)(/tcp|/udp)?", name) for name in env]
     wanted = ["22/tcp"] if "direct" in runtype else []
-    for name in env:
-        mapping = re.fullmatch(r"-p \d+:(\d+)(/tcp|/udp)?", name)
-        if mapping:
-            wanted.append(mapping[1] + (mapping[2] or "/tcp"))
-    first = 40000 + number_of % 2000 * 10
+    wanted += [found[1] + (found[2] or "/tcp") for found in asked if found]
+    first = 40000 + instance_id % 2000 * 10
     return {
         port: [{"HostIp": ip, "HostPort": str(first + i)} for ip in ("0.0.0.0", "::")]
         for i, port in enumerate(wanted)
     } or None
 
 
-def rental_fields(offer: Offer, body: Row, number_of: int) -> Row:
+def rental_fields(offer: Offer, body: Row, instance_id: int) -> Row:
     """What an instance row says beyond the offer: how it was ordered, where it is."""
-    runtype = body["runtype"]
-    env = body.get("env") or {}
+    runtype, env, price = body["runtype"], body.get("env", {}), body.get("price")
+    proxy = instance_id % 9 + 1
     return {
-        "id": number_of,
-        "label": body.get("label"),
-        "template_id": None,
-        "template_hash_id": body.get("template_hash_id"),
-        "template_name": None,
-        "image_uuid": body["image"],
-        "image_args": body.get("args") or [],
+        **SAME_IN_INSTANCES,
+        "id": instance_id, "label": body.get("label"), "onstart": body.get("onstart"),
+        "image_uuid": body["image"], "image_args": body.get("args", []),
         # Today's service cuts some of the words short.
         "image_runtype": runtype.replace("_direct", "_direc"),
         "extra_env": [[name, text] for name, text in env.items()],
-        "onstart": body.get("onstart"),
-        "ports": ports_of(runtype, env, number_of),
-        "ssh_host": f"ssh{number_of % 9 + 1}.vast.ai",
-        "ssh_idx": str(number_of % 9 + 1),
-        "ssh_port": 10000 + number_of % 5000 * 2,
-        "machine_dir_ssh_port": 5300,
+        "template_hash_id": body.get("template_hash_id"),
+        "disk_space": float(body["disk"]), "gpu_totalram": offer.row["gpu_total_ram"],
+        "is_bid": price is not None, "min_bid": price or offer.row["min_bid"],
+        "ports": ports_of(runtype, env, instance_id),
         "public_ipaddr": offer.row["public_ipaddr"] + "\n",
-        "local_ipaddrs": "192.168.1.20 172.17.0.1 \n",
-        "direct_port_start": -1,
-        "direct_port_end": -1,
-        "disk_space": float(body["disk"]),
-        "disk_usage": -1,
-        "disk_util": -1,
-        "cpu_util": 0.0,
-        "gpu_totalram": offer.row["gpu_total_ram"],
-        "mem_limit": None,
-        "mem_usage": None,
-        "vmem_usage": None,
-        "is_bid": body.get("price") is not None,
-        "min_bid": body.get("price") or offer.row["min_bid"],
-        "rentable": False,
-        "country_code": None,
-        "volume_info": [],
+        "ssh_host": f"ssh{proxy}.vast.ai", "ssh_idx": str(proxy),
+        "ssh_port": 10000 + instance_id % 5000 * 2,
     }
 
 
-def check_create(body: Row) -> None:
-    """Refuse an order that makes no sense, whatever the offer."""
-    for name, value in body.items():
-        if name not in CREATE_KEYS:
-            raise Refused(400, "invalid_args", f"unknown key {name!r}")
-        if value is not None and not is_a(value, CREATE_KEYS[name]):
-            raise Refused(400, "invalid_args", f"{name} has a value of the wrong type")
-    for name, limit in (("image", 1024), ("label", 256)):
-        if len(body.get(name) or "") > limit:
-            raise Refused(400, "invalid_args", f"{name} is over {limit} characters")
-    args = body.get("args") or []
-    if not all(isinstance(arg, str) for arg in args):
-        raise Refused(400, "invalid_args", "args must be an array of text")
-    if len(body.get("onstart") or "") + sum(map(len, args)) > 4096:
-        raise Refused(400, "invalid_args", "args and onstart are over 4096 characters")
-    env = body.get("env") or {}
-    if not all(isinstance(text, str) for text in env.values()):
-        raise Refused(400, "invalid_args", "env must be an object of text")
-    if not RUNTYPES.issuperset((body.get("runtype") or "ssh").split()):
-        raise Refused(400, "invalid_args", "unknown runtype")
-    check_price(body.get("price"), 128)
-
-
-def check_price(price: Any, most: float) -> None:
-    """Refuse a bid out of bounds; None is no bid."""
-    if price is not None and not (is_a(price, float) and 0.001 <= price <= most):
-        raise Refused(400, "invalid_price", f"the bid must be from 0.001 to {most}")
-
-
-def check_terms(machine: Machine, terms: Row, now: float) -> None:
-    """Refuse terms of a listing that make no sense; their keys are those of the row."""
-    for name, value in terms.items():
-        whole = name in ("listed_min_gpu_count", "volume_total_size")
-        if not is_a(value, int if whole else float) or value < 0:
-            raise Refused(400, "invalid_args", f"{name} cannot be {value!r}")
-    if not 1 <= terms.get("listed_min_gpu_count", 1) <= machine.cards:
-        raise Refused(400, "invalid_args", "min_chunk is not from 1 to the GPUs")
-    if terms.get("credit_discount_max", 0) > 1:
-        raise Refused(400, "invalid_args", "credit_discount_max is over 1")
-    if terms.get("end_date", now) < now:
-        raise Refused(400, "invalid_args", "end_date is in the past")
-
-
-def seconds_of(duration: Any) -> float:
-    """The seconds that a duration such as `30 days` stands for."""
-    found = re.fullmatch(r"(\d+) *(day|week|month|year)s?", str(duration).strip())
-    seconds = int(found[1]) * SECONDS_IN[found[2]] if found else number(duration)
-    if not seconds or not 0 < seconds < math.inf:
-        raise Refused(400, "invalid_args", f"no duration: {duration!r}")
-    return seconds
-
-
 class Market:
-    """Offers, machines, instances and bills, and what the service does with them.
+    """The offers, machines, instances and bills, and the user that the key belongs to.
 
-    `rented` lists (offer id, instance id) of every rental by the caller and
-    `destroyed` the ids of the instances that the caller gave back.
+    `rented` lists (offer id, instance id) of every rental that the user ever made, and
+    `destroyed` the ids of the instances that the user gave back. `retired` holds the
+    names of calls that the service has no longer.
     """
 
     def __init__(self, seed: int = SEED) -> None:
@@ -979,16 +775,17 @@ class Market:
         self.retired: set[str] = set()
         self.rented: list[tuple[int, int]] = []
         self.destroyed: list[int] = []
-        self.instances: dict[int, Rental] = {}
+        self.rentals: dict[int, Rental] = {}
         self.offers: dict[int, Offer] = {}
         self.ids = itertools.count(5001)
-        self.machines = self.made_machines()
-        for machine in self.machines.values():
-            self.relist(machine)
-        sample = next(iter(self.offers.values()))
-        self.types = field_types(self.shown(sample, "on-demand", 8.0))
+        self.machines: dict[int, Machine] = {}
+        for make in (users_machines, others_machines):
+            for machine in make(self.dice, self.now()):
+                self.machines[machine.hardware["machine_id"]] = machine
+                self.relist(machine)
         self.add_odd_offers()
         self.add_strangers()
+        self.types = field_types(shown(next(iter(self.offers.values())), self.now()))
         self.invoices = billing_history(self.dice, self.now())
 
     def run_on(self, clock: Callable[[], float], boot: float) -> None:
@@ -1001,18 +798,6 @@ class Market:
         """The time in unix seconds."""
         return self.origin + self.clock()
 
-    # ------------------------------------------------ the start
-
-    def made_machines(self) -> dict[int, Machine]:
-        """All machines by id, the caller's first."""
-        hosts = [make_host(self.dice, index) for index in range(HOST_COUNT)]
-        machines = own_machines(self.dice, self.now())
-        for index in range(MACHINE_COUNT):
-            machine_id = 11000 + 97 * index + self.dice.randrange(97)
-            host = hosts[index % HOST_COUNT]
-            machines.append(make_machine(self.dice, host, machine_id, self.now()))
-        return {machine.hardware["machine_id"]: machine for machine in machines}
-
     def offers_of(self, machine: Machine) -> list[Offer]:
         """The offers on a machine, taken or not."""
         return [offer for offer in self.offers.values() if offer.machine is machine]
@@ -1021,548 +806,508 @@ class Market:
         """Make the offers of the machine's free cards anew, in parts of its chunk."""
         taken: set[int] = set()
         for offer in self.offers_of(machine):
-            if offer.rental is None:
-                del self.offers[offer.row["id"]]
-            else:
+            if offer.rental:
                 taken.update(offer.cards)
+            else:
+                del self.offers[offer.row["id"]]
         free = [card for card in range(machine.cards) if card not in taken]
         chunk = machine.terms["listed_min_gpu_count"]
-        if not machine.terms["listed"]:
-            return
-        for start in range(0, len(free) - chunk + 1, chunk):
-            cards = free[start : start + chunk]
-            row = offer_row(machine, cards)
-            self.offers[row["id"]] = Offer(row, machine, cards)
+        if machine.terms["listed"]:
+            for start in range(0, len(free) - chunk + 1, chunk):
+                cards = free[start : start + chunk]
+                row = offer_row(machine, cards)
+                self.offers[row["id"]] = Offer(row, machine, cards)
 
     def add_odd_offers(self) -> None:
-        """Make a few offers show odd values; none of a datacenter's."""
-        plain = [o for o in self.offers.values() if not o.row["hosting_type"]]
-        nulls = {k: None for k in plain[0].row if k not in HARDLY_ANYTHING}
-        for offer, odd in zip(plain[12::9], (*ODD_OFFERS, nulls), strict=False):
-            offer.odd = odd
+        """Make a few offers show odd values, none of them among the best."""
+        plain = [o.row for o in self.offers.values() if not o.row["hosting_type"]]
+        plain = [r for r in plain if r["verified"] and r["num_gpus"] < 4][20::3]
+        nulls = {key: None for key in plain[0] if key not in HARDLY_ANYTHING}
+        for row, odd in zip(plain, (nulls, *ODD_OFFERS)):
+            self.offers[row["id"]].odd = odd
 
     def add_strangers(self) -> None:
-        """Have other people rent every ninth offer, and two cards of the caller's."""
-        own = self.offers_of(self.machines[OWN_MACHINES[1][0]])
+        """Have other people rent two of the user's offers, and every ninth."""
         ids = itertools.count(4001)
-        for offer in own[:2] + [*self.offers.values()][20::9]:
-            body = {"image": "example/stranger:1", "disk": 20.0, "runtype": "ssh"}
-            self.add_rental(offer, body, next(ids), STRANGER)
+        everyday = {"image": "example/stranger:1", "disk": 20.0, "runtype": "ssh"}
+        own = self.offers_of(self.machines[OWN_MACHINES[1][0]])
+        right = [offer for offer in self.offers.values() if not offer.odd]
+        for offer in own[:2] + right[20::9]:
+            bid = {"price": offer.row["min_bid"]} if offer is own[1] else {}
+            self.rent(offer, {**everyday, **bid}, next(ids), STRANGER)
 
-    # ------------------------------------------------ offers and instances
-
-    def shown(self, offer: Offer, kind: str, storage: float) -> Row:
-        """The offer as a search of a type shows it."""
-        row = priced(offer.row, BASE_PRICES[kind](offer.row), storage, self.now())
-        free = offer.rental is None
-        state = {"rentable": free, "rented": not free, "is_bid": kind == "bid"}
-        return overlaid({**row, **state}, offer.odd)
-
-    def search(self, query: Row) -> Row:
-        """The offers that pass the query's filters; equal ones bundled into one row."""
-        filters = dict(query)
-        kind = filters.pop("type", "on-demand")
-        storage = number(filters.pop("allocated_storage", 8.0))
-        limit = filters.pop("limit", 64)
-        order = filters.pop("order", [["score", "desc"]])
-        separate = filters.pop("disable_bundling", False)
-        if kind not in BASE_PRICES or storage is None or storage < 0:
-            raise Refused(400, "invalid_args", "bad type or allocated_storage")
-        if not is_a(limit, int) or limit < 1:
-            raise Refused(400, "invalid_args", "limit must be a number over 0")
-        keys = [self.sort_key(entry) for entry in order]
-        rows = [self.shown(offer, kind, storage) for offer in self.offers.values()]
-        rows = filtered(rows, filters, self.types)
-        rows = rows if separate else bundled(rows)
-        return {"offers": ordered(rows, keys)[:limit]}
-
-    def sort_key(self, entry: Any) -> tuple[str, bool]:
-        """The field and whether it goes down, from an entry of a search's order."""
-        match entry:
-            case [str(name), "asc" | "desc" as direction] if name in self.types:
-                return name, direction == "desc"
-        raise Refused(400, "invalid_args", f"{entry!r} is not a valid order")
-
-    def add_rental(self, offer: Offer, body: Row, number_of: int, owner: int) -> Rental:
-        """Hand an offer over to somebody; `body` as for create, complete."""
+    def rent(self, offer: Offer, body: Row, instance_id: int, owner: int) -> Rental:
+        """Hand an offer over to somebody; `body` as sent to create, and complete."""
+        now = self.now()
         base = body.get("price") or offer.row["dph_base"]
-        shown = priced(offer.row, base, body["disk"], self.now())
-        row = {k: v for k, v in shown.items() if k not in OFFER_ONLY}
-        row |= rental_fields(offer, body, number_of)
-        row |= {"jupyter_token": self.dice.randbytes(32).hex(), "start_date": self.now()}
-        rental = Rental(number_of, offer, owner, row, self.now(), ordered=self.now())
-        self.instances[number_of] = rental
-        offer.rental = number_of
+        row = priced(offer.row, base, body["disk"], now)
+        row |= rental_fields(offer, body, instance_id)
+        row |= {"jupyter_token": self.dice.randbytes(32).hex(), "start_date": now}
+        rental = Rental(instance_id, offer, owner, row, created=now, ordered=now)
+        self.rentals[instance_id] = offer.rental = rental
         return rental
-
-    def status(self, rental: Rental) -> str | None:
-        """The status that an instance has come to since its last order."""
-        waited = self.now() - rental.ordered
-        share = min(waited / self.boot, 1.0) if self.boot else 1.0
-        status = next(name for part, name in PHASES[rental.order] if share < part)
-        broken = rental.row["image_uuid"].startswith(BROKEN_IMAGE)
-        return "exited" if broken and status == "running" else status
 
     def instance_row(self, rental: Rental) -> Row:
         """The instance as the service shows it now."""
-        status, row = self.status(rental), rental.row
-        running = status == "running"
-        ordered_state = "stopped" if rental.order == "stop" else "running"
-        message = STATUS_MSG.get(status or "")
-        state = {
-            "actual_status": status,
-            "intended_status": ordered_state,
-            "cur_state": ordered_state,
-            "next_state": ordered_state,
-            "status_msg": message and message.format(image=row["image_uuid"]),
-            "uptime_mins": (self.now() - rental.ordered) / 60 if running else None,
-            "gpu_util": rental.id * 7 % 101 if running else None,
-            "gpu_temp": 30.0 + rental.id % 50 if running else None,
-            "ports": row["ports"] if running else None,
-            "duration": row["end_date"] and row["end_date"] - self.now(),
+        row, now = rental.row, self.now()
+        share = min((now - rental.ordered) / self.boot, 1.0) if self.boot else 1.0
+        status = next(name for part, name in PHASES[rental.order] if share < part)
+        if status == "running" and row["image_uuid"].startswith(BROKEN_IMAGE):
+            status = "exited"
+        message = STATUS_MSG.get(status or "", "").format(image=row["image_uuid"])
+        goal = "stopped" if rental.order == "stop" else "running"
+        row = {
+            **row,
+            "actual_status": status, "status_msg": message or None,
+            "intended_status": goal, "cur_state": goal, "next_state": goal,
+            "duration": row["end_date"] - now,
+            "uptime_mins": (now - rental.ordered) / 60,
+            "gpu_util": float(rental.id * 7 % 101), "gpu_temp": 30.0 + rental.id % 50,
         }
-        return overlaid({**row, **state}, rental.odd)
+        if status != "running":
+            row |= dict.fromkeys(["ports", "uptime_mins", "gpu_util", "gpu_temp"])
+        return overlaid(row, rental.odd)
 
-    def rows(self) -> list[Row]:
-        """The caller's instances."""
-        mine = [r for r in self.instances.values() if r.owner == self.user["id"]]
+    def own_rows(self) -> list[Row]:
+        """The user's instances as the service shows them now."""
+        mine = [r for r in self.rentals.values() if r.owner == self.user["id"]]
         return [self.instance_row(rental) for rental in mine]
 
-    def list_v1(self, query: Mapping[str, str]) -> Row:
-        """A page of the caller's instances."""
-        rows = self.rows()
-        computed = ("dph_total", "num_gpus")
-        sample = self.instance_row(next(iter(self.instances.values())))
-        types = {k: v for k, v in field_types(sample).items() if k not in computed}
-        filters = parse_json(query.get("select_filters", "{}"), dict, "select_filters")
-        keys = []
-        for entry in parse_json(query.get("order_by", "[]"), list, "order_by"):
-            if not isinstance(entry, dict) or entry.get("col") not in sample:
-                raise Refused(400, "invalid_request", f"cannot order by {entry!r}")
-            keys.append((entry["col"], entry.get("dir") == "desc"))
-        rows = ordered(filtered(rows, filters, types), [*keys, ("id", False)])
-        found, token = page(rows, query, 25)
-        counts = {"instances_found": len(found), "total_instances": len(rows)}
-        return {"success": True, **counts, "next_token": token, "instances": found}
-
-    def one(self, number_of: int) -> Row:
-        """One of the caller's instances, or null, under the plural name."""
-        rental = self.instances.get(number_of)
-        mine = rental is not None and rental.owner == self.user["id"]
-        return {"instances": self.instance_row(rental) if rental and mine else None}
-
-    def own(self, number_of: int, error: str, stranger_status: int = 404) -> Rental:
-        """The caller's instance; Refused when there is none or it is not theirs."""
-        rental = self.instances.get(number_of)
-        if rental is None:
-            raise Refused(404, error, f"there is no instance {number_of}")
-        if rental.owner != self.user["id"]:
-            slug = error if stranger_status == 404 else "not_authorized"
-            raise Refused(stranger_status, slug, f"instance {number_of} is not yours")
+    def own_rental(self, instance_id: int, error: str = "no_such_instance") -> Rental:
+        """The user's instance; Refused when there is none."""
+        rental = self.rentals.get(instance_id)
+        if rental is None or rental.owner != self.user["id"]:
+            raise Refused(f"you have no instance {instance_id}", 404, error)
         return rental
 
-    def create(self, offer_id: int, body: Row) -> Row:
-        """Rent an offer."""
-        check_create(body)
-        given = {name: value for name, value in body.items() if value is not None}
-        if "create_from" in given:
-            source = self.own(given["create_from"], "no_such_instance")
-            given = {"image": source.row["image_uuid"], **given}
-        if "template_hash_id" in given:
-            given = {**TEMPLATE, **given}
-        given = {"disk": 10.0, "runtype": "ssh", **given}
-        if not given.get("image"):
-            raise Refused(400, "invalid_args", "an image is required", ask_id=offer_id)
-        if given["disk"] < 8:
-            raise Refused(400, "invalid_args", "disk is under 8", ask_id=offer_id)
-        offer = self.free_offer(offer_id, given)
-        rental = self.add_rental(offer, given, next(self.ids), self.user["id"])
-        self.rented.append((offer_id, rental.id))
-        rate = offer.row["inet_down_cost"]
-        self.charge(rental, "download charge: GB * $/GB", IMAGE_GB, rate)
-        secret = self.dice.randbytes(32).hex()
-        more = {"new_contract": rental.id, "instance_api_key": secret}
-        return {"success": True, **more}
-
-    def free_offer(self, offer_id: int, body: Row) -> Offer:
-        """The offer that can be rented as ordered; Refused otherwise."""
-        offer = self.offers.get(offer_id)
-        if offer is None or offer.rental is not None:
-            gone = bool(body.get("cancel_unavail"))
-            status, error = (410, "no_such_ask") if gone else (404, "invalid_args")
-            msg = f"no_such_ask: offer {offer_id} is not available"
-            raise Refused(status, error, msg, ask_id=offer_id)
-        if body.get("price", math.inf) < offer.row["min_bid"]:
-            msg = f"the least bid is {offer.row['min_bid']}"
-            raise Refused(400, "invalid_price", msg, ask_id=offer_id)
-        return offer
-
-    def manage(self, number_of: int, body: Row) -> Row:
-        """Start, stop or label an instance."""
-        rental = self.own(number_of, "no_such_instance", 403)
-        state, label = body.get("state"), body.get("label")
-        if not body.keys() <= {"state", "label"} or not body:
-            raise Refused(400, "invalid_args", "send a state or a label")
-        if "label" in body and not isinstance(label, str):
-            raise Refused(400, "invalid_args", "label must be text")
-        if label and len(label) > 1024:
-            raise Refused(400, "label_too_long", "a label has at most 1024 characters")
-        if "state" in body and state not in ("running", "stopped"):
-            raise Refused(400, "invalid_args", f"state cannot be {state!r}")
-        if state == "running" and not self.user["has_billing"]:
-            raise Refused(400, "missing_billing", "add a way to pay first")
-        if "label" in body:
-            rental.row["label"] = label
-        order = {"running": "start", "stopped": "stop"}.get(state)
-        if order and (order == "stop") != (rental.order == "stop"):
-            rental.order, rental.ordered = order, self.now()
-        return {"success": True}
-
-    def destroy(self, number_of: int) -> Row:
-        """Give an instance back."""
-        rental = self.own(number_of, "not_found")
-        del self.instances[number_of]
-        self.destroyed.append(number_of)
-        hours = max(self.now() - rental.created, 60) / 3600  # a minute at least
-        rate = rental.row["dph_total"]
-        self.charge(rental, "GPU charge: hours * $/hr", round(hours, 3), rate)
-        rental.offer.rental = None
-        if not rental.offer.machine.terms["listed"]:
-            self.relist(rental.offer.machine)
-        return {"success": True}
-
-    def bid(self, number_of: int, body: Row) -> Row:
-        """Change the bid; null takes one a little over the least that wins."""
-        rental = self.own(number_of, "no_such_instance")
-        price = body.get("price", "missing")
-        if price is None:
-            price = round(rental.offer.row["min_bid"] * 1.05, 4)
-        check_price(price, 32 * rental.row["num_gpus"])
-        row = priced(rental.row, price, rental.row["disk_space"], self.now())
-        rental.row = {**row, "is_bid": True, "min_bid": price}
-        return {"success": True}
-
-    # ------------------------------------------------ machines
-
-    def machine_row(self, machine: Machine) -> Row:
-        """The machine as its owner sees it."""
-        rentals = [
-            (offer, self.instances[offer.rental])
-            for offer in self.offers_of(machine)
-            if offer.rental is not None
-        ]
-        letters = ["x"] * machine.cards
-        for offer, rental in rentals:
-            for card in offer.cards:
-                letters[card] = "I" if rental.row["is_bid"] else "D"
-        on_demand = sum(not rental.row["is_bid"] for _, rental in rentals)
-        earned = sum(rental.row["dph_total"] for _, rental in rentals)
-        return {
-            **machine.hardware,
-            **machine.terms,
-            "id": machine.hardware["machine_id"],
-            "hostname": machine.hostname,
-            "num_gpus": machine.cards,
-            "num_reports": 0,
-            "gpu_occupancy": " ".join(letters),
-            "current_rentals_running": len(rentals),
-            "current_rentals_resident": len(rentals),
-            "current_rentals_running_on_demand": on_demand,
-            "current_rentals_on_demand": on_demand,
-            "earn_hour": earned,
-            "earn_day": earned * 24,
-            "clients": [],
-        }
-
-    def own_rows(self) -> Row:
-        """The caller's machines."""
-        mine = self.user["id"]
-        machines = self.machines.values()
-        rows = [self.machine_row(m) for m in machines if m.hardware["host_id"] == mine]
-        return {"machines": rows}
+    def own_machines(self) -> list[Machine]:
+        """The machines that the user rents out."""
+        machines, mine = self.machines.values(), self.user["id"]
+        return [machine for machine in machines if machine.hardware["host_id"] == mine]
 
     def own_machine(self, machine_id: Any) -> Machine:
-        """The caller's machine; Refused for another's and for one that is not there."""
-        if not is_a(machine_id, int):
-            raise Refused(400, "invalid_args", "machine must be a machine's id")
+        """The user's machine; Refused for another's and for one that is not there."""
+        require(is_a(machine_id, int), "machine must be the id of a machine")
         machine = self.machines.get(machine_id)
-        if machine is None or machine.hardware["host_id"] != self.user["id"]:
-            raise Refused(403, "not_authorized", f"machine {machine_id} is not yours")
+        if machine is None or machine not in self.own_machines():
+            raise Refused(f"machine {machine_id} is not yours", 403, "not_authorized")
         return machine
 
-    def done(self, machine: Machine, **more: Any) -> Row:
-        """The answer to a host's order."""
-        ids = {"machine_id": machine.hardware["machine_id"], "user_id": self.user["id"]}
-        return {"success": True, **ids, **more}
-
-    def list_machine(self, body: Row) -> Row:
-        """Offer a machine, or offer it on other terms; what is null stays as it was."""
-        machine = self.own_machine(body.get("machine"))
-        given = {name: value for name, value in body.items() if value is not None}
-        if not given.keys() <= {*LISTING, "machine", "duration"}:
-            raise Refused(400, "invalid_args", "unknown key")
-        terms = {LISTING[name]: given[name] for name in given if name in LISTING}
-        if "duration" in given:
-            if "end_date" in given:
-                raise Refused(400, "invalid_args", "both duration and end_date")
-            terms["end_date"] = self.now() + seconds_of(given["duration"])
-        check_terms(machine, terms, self.now())
-        machine.terms.update(terms, listed=True)
-        self.relist(machine)
-        return self.done(machine, extended=self.extend(machine), msg="")
-
-    def extend(self, machine: Machine) -> int:
-        """Let the machine's rentals run to its new end; the number of those that do."""
-        end = machine.terms["end_date"]
-        shorter = [
-            self.instances[offer.rental].row
-            for offer in self.offers_of(machine)
-            if offer.rental is not None
-        ]
-        shorter = [row for row in shorter if row["end_date"] < end]
-        for row in shorter:
-            row["end_date"] = end
-        return len(shorter)
-
-    def unlist_machine(self, machine_id: int) -> Row:
-        """Take the free offers of a machine off the market."""
-        machine = self.own_machine(machine_id)
-        machine.terms["listed"] = False
-        self.relist(machine)
-        return self.done(machine)
-
-    def min_bid(self, machine_id: int, body: Row) -> Row:
-        """Set the least bid per GPU."""
-        machine = self.own_machine(machine_id)
-        price = body.get("price")
-        if not is_a(price, float) or price < 0:
-            raise Refused(422, "invalid_args", "price must be a number, 0 or more")
-        machine.terms["min_bid_price"] = price
-        self.relist(machine)
-        return self.done(machine, you_sent=body)
-
-    def set_defjob(self, body: Row) -> Row:
-        """Set the job that a machine does while nobody rents it."""
-        machine = self.own_machine(body.get("machine"))
-        for name in ("price_gpu", "price_inetu", "price_inetd"):
-            if not is_a(body.get(name), float) or body[name] < 0:
-                raise Refused(400, "invalid_args", f"{name} must be a number")
-        args = body.get("args", [])
-        if not isinstance(body.get("image"), str) or not isinstance(args, list):
-            raise Refused(400, "invalid_args", "image must be text and args an array")
-        machine.terms |= {
-            "bid_image": body["image"],
-            "bid_image_args": args,
-            "bid_gpu_cost": body["price_gpu"],
-            "bid_inet_up_cost": body["price_inetu"],
-            "bid_inet_down_cost": body["price_inetd"],
-        }
-        return self.done(machine, you_sent=body)
-
-    def remove_defjob(self, machine_id: int) -> Row:
-        """Forget the default job."""
-        machine = self.own_machine(machine_id)
-        machine.terms |= dict.fromkeys(k for k in machine.terms if k.startswith("bid_"))
-        return self.done(machine)
-
-    # ------------------------------------------------ money
-
     def charge(self, rental: Rental, what: str, much: float, rate: float) -> None:
-        """Bill something to the caller."""
-        number_of = 990001 + len(self.invoices)
-        row = charge_row(number_of, self.now(), rental.id, what, much, rate)
-        self.invoices.append(row)
+        """Bill something to the user."""
+        row = charge_row(self.now(), rental.id, what, much, rate)
+        self.invoices.append({"id": 990001 + len(self.invoices), **row})
         self.user["credit"] -= row["amount"]
         self.user["balance"] -= row["amount"]
 
-    def billed(self, start: float, end: float) -> list[Row]:
-        """The bills of a range in unix seconds, and those without a timestamp."""
-        return [
-            row
-            for row in self.invoices
-            if row["timestamp"] is None or start <= row["timestamp"] <= end
-        ]
-
-    def old_invoices(self, query: Mapping[str, str]) -> Row:
-        """The old list; without dates it is about the last 30 days."""
-        end = number(query.get("edate", self.now()))
-        start = number(query.get("sdate", self.now() - 30 * DAY))
-        if start is None or end is None:
-            raise Refused(400, "invalid_args", "sdate and edate are unix seconds")
-        rows = self.billed(start, end)
-        if query.get("inc_charges") != "true":
-            rows = [row for row in rows if row["type"] != "charge"]
-        owed = -self.user["balance"]
-        current = {"charges": owed, "service_fee": 0.0, "total": owed}
-        return {"invoices": rows, "current": {**current, "credit": self.user["credit"]}}
-
-    def new_list(self, query: Mapping[str, str], kind: str) -> Row:
-        """A page of payments or of charges, in today's shape, newest first."""
-        column, most, shape = NEW_LISTS[kind]
-        filters = parse_json(query.get("select_filters", "{}"), dict, "select_filters")
-        span = filters.get(column)
-        bounds = [number(span.get(op)) for op in ("gte", "lte")] if span else []
-        if None in bounds or not bounds:
-            empty = {"count": 0, "total": 0, "results": [], "next_token": None}
-            return {"success": False, "error": f"no range of {column}", **empty}
-        rows = [row for row in self.billed(*bounds) if row["type"] == kind]
-        rows = ordered(rows, [("timestamp", True)])
-        found, token = page([shape(row) for row in rows], query, most)
-        counts = {"count": len(found), "total": len(rows)}
-        return {"success": True, **counts, "next_token": token, "results": found}
-
-
-# ---------------------------------------------------------------- 7 calls
-
 
 class Ask(NamedTuple):
-    """What a call is about: the id in its path (0: none), its query and its body."""
+    """What a call is about: the id in its path, its query and its body."""
 
+    market: Market
     id: int
     query: Mapping[str, str]
     body: Row
 
 
-class Call(NamedTuple):
-    """A call of the service.
+# ---------------------------------------------------------------- 7 a renter's calls
 
-    `vital` is the key that makes an answer one. At most `burst` calls are taken in
-    burst * threshold seconds (0: any number); one too many costs `penalty` seconds.
+
+def search(ask: Ask) -> Row:
+    """The offers that pass the filters; the equal ones of a machine as one row."""
+    filters, types, now = dict(ask.body), ask.market.types, ask.market.now()
+    kind = filters.pop("type", "on-demand")
+    storage = filters.pop("allocated_storage", 8.0)
+    limit = filters.pop("limit", 64)
+    separate = filters.pop("disable_bundling", False)
+    require(is_a(kind, str) and kind in BASE_PRICES, f"type cannot be {kind!r}")
+    require(is_a(storage, float) and storage >= 0, "allocated_storage: bad value")
+    require(is_a(limit, int) and limit > 0, "limit must be a number over 0")
+    keys, order = [], filters.pop("order", [["score", "desc"]])
+    require(is_a(order, list), "order must be an array")
+    for key in order:
+        sound = is_a(key, list) and len(key) == 2 and key[1] in ("asc", "desc")
+        require(sound and key[0] in types, f"cannot order by {key!r}")
+        keys.append((key[0], key[1] == "desc"))
+    rows = [shown(o, now, kind, storage) for o in ask.market.offers.values()]
+    rows = filtered(rows, filters, types)
+    return {"offers": ordered(rows if separate else bundled(rows), keys)[:limit]}
+
+
+def instances(ask: Ask) -> Row:
+    """A page of the user's instances."""
+    sample = ask.market.instance_row(next(iter(ask.market.rentals.values())))
+    types = field_types(sample)
+    del types["dph_total"], types["num_gpus"]  # computed: no filter takes them
+    filters = parse_json(ask.query.get("select_filters", "{}"), dict, "select_filters")
+    keys = []
+    for key in parse_json(ask.query.get("order_by", "[]"), list, "order_by"):
+        require(is_a(key, dict) and key.get("col") in sample, f"no column: {key!r}")
+        keys.append((key["col"], key.get("dir") == "desc"))
+    rows = filtered(ask.market.own_rows(), filters, types)
+    found, token = page(ordered(rows, [*keys, ("id", False)]), ask.query, 25)
+    counts = {"instances_found": len(found), "total_instances": len(rows)}
+    return {"success": True, **counts, "next_token": token, "instances": found}
+
+
+def instances_v0(ask: Ask) -> Row:
+    """All of the user's instances."""
+    return {"instances": ask.market.own_rows()}
+
+
+def instance(ask: Ask) -> Row:
+    """One of the user's instances, or null, under the plural name."""
+    rows = [row for row in ask.market.own_rows() if row["id"] == ask.id]
+    return {"instances": rows[0] if rows else None}
+
+
+def check_price(price: Any, most: float) -> None:
+    """Refuse a bid out of bounds."""
+    sound = is_a(price, float) and 0.001 <= price <= most
+    require(sound, f"the bid must be from 0.001 to {most}", 400, "invalid_price")
+
+
+def check_order(body: Row) -> None:
+    """Refuse a complete order that makes no sense, whatever the offer."""
+    args, env = body.get("args", []), body.get("env", {})
+    texts = [*args, *env.values()]
+    require(all(isinstance(text, str) for text in texts), "args and env hold text")
+    require(len(body.get("label", "")) <= 256, "label is over 256 characters")
+    script = len(body.get("onstart", "")) + sum(len(arg) for arg in args)
+    require(script <= 4096, "args and onstart are over 4096 characters")
+    require(set(body["runtype"].split()) <= RUNTYPES, "unknown runtype")
+    require(0 < len(body.get("image", "")) <= 1024, "an image is required")
+    require(body["disk"] >= 8, "disk is under 8 GB")
+    if "price" in body:
+        check_price(body["price"], 128)
+
+
+def create(ask: Ask) -> Row:
+    """Rent an offer."""
+    market = ask.market
+    body = {name: value for name, value in ask.body.items() if value is not None}
+    for name, value in body.items():
+        require(name in CREATE_KEYS, f"unknown key {name!r}")
+        require(is_a(value, CREATE_KEYS[name]), f"{name}: wrong type")
+    if "create_from" in body:
+        source = market.own_rental(body["create_from"])
+        body = {"image": source.row["image_uuid"], **body}
+    template = TEMPLATE if "template_hash_id" in body else {}
+    body = {"disk": 10.0, "runtype": "ssh", **template, **body}
+    check_order(body)
+    offer = free_offer(ask, body)
+    rental = market.rent(offer, body, next(market.ids), market.user["id"])
+    market.rented.append((ask.id, rental.id))
+    market.charge(rental, DOWNLOAD, IMAGE_GB, rental.row["inet_down_cost"])
+    secret = market.dice.randbytes(32).hex()
+    return {"success": True, "new_contract": rental.id, "instance_api_key": secret}
+
+
+def free_offer(ask: Ask, body: Row) -> Offer:
+    """The offer that can be rented as ordered; Refused otherwise."""
+    offer = ask.market.offers.get(ask.id)
+    if offer is None or offer.rental:
+        refuse = body.get("cancel_unavail")
+        status, error = (410, "no_such_ask") if refuse else (404, "invalid_args")
+        msg = f"no_such_ask: offer {ask.id} is not available"
+        raise Refused(msg, status, error)
+    least = offer.row["min_bid"]
+    enough = "price" not in body or body["price"] >= least
+    require(enough, f"the least bid is {least}", 400, "invalid_price")
+    return offer
+
+
+def manage(ask: Ask) -> Row:
+    """Start, stop or label an instance."""
+    market, body = ask.market, ask.body
+    stranger = ask.id in market.rentals and market.rentals[ask.id].owner == STRANGER
+    require(not stranger, f"instance {ask.id} is not yours", 403, "not_authorized")
+    rental = market.own_rental(ask.id)
+    require({"state"} == body.keys() or {"label"} == body.keys(), "a state or a label")
+    if "label" in body:
+        require(is_a(body["label"], str), "label must be text")
+        short = len(body["label"]) <= 1024
+        require(short, "a label has at most 1024 characters", 400, "label_too_long")
+        rental.row["label"] = body["label"]
+        return {"success": True}
+    require(body["state"] in ("running", "stopped"), "no such state")
+    stop = body["state"] == "stopped"
+    payable = stop or market.user["has_billing"]
+    require(payable, "add a way to pay first", 400, "missing_billing")
+    if stop != (rental.order == "stop"):
+        rental.order, rental.ordered = "stop" if stop else "start", market.now()
+    return {"success": True}
+
+
+def destroy(ask: Ask) -> Row:
+    """Give an instance back."""
+    market = ask.market
+    rental = market.own_rental(ask.id, "not_found")
+    del market.rentals[ask.id]
+    market.destroyed.append(ask.id)
+    hours = max(market.now() - rental.created, 60) / 3600  # a minute at least
+    market.charge(rental, GPU_TIME, round(hours, 3), rental.row["dph_total"])
+    rental.offer.rental = None
+    if rental.offer.machine in market.own_machines():
+        market.relist(rental.offer.machine)  # perhaps on other terms meanwhile, or off
+    return {"success": True}
+
+
+def bid(ask: Ask) -> Row:
+    """Change the bid; null takes one a little over the least that wins."""
+    rental = ask.market.own_rental(ask.id)
+    price = ask.body.get("price", "none")
+    if price is None:
+        price = round(rental.offer.row["min_bid"] * 1.05, 4)
+    check_price(price, 32 * rental.row["num_gpus"])
+    row = priced(rental.row, price, rental.row["disk_space"], ask.market.now())
+    rental.row = {**row, "is_bid": True, "min_bid": price}
+    return {"success": True}
+
+
+# ---------------------------------------------------------------- 8 a host's calls
+
+
+def machine_row(market: Market, machine: Machine) -> Row:
+    """The machine as its owner sees it."""
+    rentals = [o.rental for o in market.offers_of(machine) if o.rental]
+    letters = ["x"] * machine.cards
+    for rental in rentals:
+        for card in rental.offer.cards:
+            letters[card] = "I" if rental.row["is_bid"] else "D"
+    on_demand = sum(not rental.row["is_bid"] for rental in rentals)
+    earned = sum(rental.row["dph_total"] for rental in rentals)
+    return {
+        **machine.hardware,
+        **machine.terms,
+        "id": machine.hardware["machine_id"], "hostname": machine.hostname,
+        "num_gpus": machine.cards, "gpu_occupancy": " ".join(letters),
+        "num_reports": 0, "clients": [], "earn_hour": earned, "earn_day": earned * 24,
+        "current_rentals_running": len(rentals),
+        "current_rentals_resident": len(rentals),
+        "current_rentals_running_on_demand": on_demand,
+        "current_rentals_on_demand": on_demand,
+    }
+
+
+def machines(ask: Ask) -> Row:
+    """The user's machines."""
+    own = ask.market.own_machines()
+    return {"machines": [machine_row(ask.market, machine) for machine in own]}
+
+
+def done(ask: Ask, machine: Machine, **more: Any) -> Row:
+    """The answer to a host's order."""
+    machine_id = machine.hardware["machine_id"]
+    ids = {"machine_id": machine_id, "user_id": ask.market.user["id"]}
+    return {"success": True, **ids, "you_sent": ask.body, **more}
+
+
+def end_of(duration: Any, now: float) -> float:
+    """When a duration such as `30 days`, or a number of seconds, is over."""
+    found = re.fullmatch(r"(\d+) *(day|week|month|year)s?", str(duration).strip())
+    plain = number(duration) or 0.0
+    seconds = int(found[1]) * SECONDS_IN[found[2]] if found else plain
+    require(0 < seconds < math.inf, f"no duration: {duration!r}")
+    return now + seconds
+
+
+def new_terms(ask: Ask, machine: Machine) -> Row:
+    """What list machine changes, under the keys of a machine row."""
+    given = {name: value for name, value in ask.body.items() if value is not None}
+    require(given.keys() <= {*LISTING, "machine", "duration"}, "unknown key")
+    for name in given.keys() & LISTING.keys():
+        kind = int if name in ("min_chunk", "vol_size") else float
+        require(is_a(given[name], kind) and given[name] >= 0, f"{name}: bad value")
+    require(1 <= given.get("min_chunk", 1) <= machine.cards, "min_chunk: bad value")
+    require(given.get("credit_discount_max", 0) <= 1, "credit_discount_max: over 1")
+    require(not {"duration", "end_date"} <= given.keys(), "duration and end_date")
+    now = ask.market.now()
+    if "duration" in given:
+        given["end_date"] = end_of(given["duration"], now)
+    require(given.get("end_date", now) >= now, "end_date is in the past")
+    return {LISTING[name]: value for name, value in given.items() if name in LISTING}
+
+
+def list_machine(ask: Ask) -> Row:
+    """Offer a machine, or offer it on other terms; what is not given stays."""
+    machine = ask.market.own_machine(ask.body.get("machine"))
+    machine.terms |= {**new_terms(ask, machine), "listed": True}
+    ask.market.relist(machine)
+    end = machine.terms["end_date"]
+    rows = [o.rental.row for o in ask.market.offers_of(machine) if o.rental]
+    shorter = [row for row in rows if row["end_date"] < end]
+    for row in shorter:
+        row["end_date"] = end
+    return done(ask, machine, extended=len(shorter), msg="")
+
+
+def unlist(ask: Ask) -> Row:
+    """Take the free offers of a machine off the market."""
+    machine = ask.market.own_machine(ask.id)
+    machine.terms["listed"] = False
+    ask.market.relist(machine)
+    return done(ask, machine)
+
+
+def min_bid(ask: Ask) -> Row:
+    """Set the least bid per GPU."""
+    machine = ask.market.own_machine(ask.id)
+    price: Any = ask.body.get("price")
+    require(is_a(price, float) and price >= 0, "price must be a number", 422)
+    machine.terms["min_bid_price"] = price
+    ask.market.relist(machine)
+    return done(ask, machine)
+
+
+def set_defjob(ask: Ask) -> Row:
+    """Set the job that a machine does while nobody rents it."""
+    machine = ask.market.own_machine(ask.body.get("machine"))
+    body = {"args": [], **ask.body}
+    for name in ("price_gpu", "price_inetu", "price_inetd"):
+        require(is_a(body.get(name), float) and body[name] >= 0, f"{name}: bad value")
+    sound = is_a(body.get("image"), str) and is_a(body["args"], list)
+    require(sound, "image must be text and args an array")
+    machine.terms |= {key: body[name] for name, key in DEFAULT_JOB.items()}
+    return done(ask, machine)
+
+
+def no_defjob(ask: Ask) -> Row:
+    """Forget the default job."""
+    machine = ask.market.own_machine(ask.id)
+    machine.terms |= dict.fromkeys(DEFAULT_JOB.values())
+    return done(ask, machine)
+
+
+# ---------------------------------------------------------------- 9 calls about money
+
+
+def billed(ask: Ask, start: float, end: float) -> list[Row]:
+    """The bills of a range in unix seconds, and those without a timestamp."""
+
+    def fits(when: float | None) -> bool:
+        return when is None or start <= when <= end
+
+    return [row for row in ask.market.invoices if fits(row["timestamp"])]
+
+
+def invoices(ask: Ask) -> Row:
+    """The old list; without dates it is about the last 30 days."""
+    now, user = ask.market.now(), ask.market.user
+    start = number(ask.query.get("sdate", now - 30 * DAY))
+    end = number(ask.query.get("edate", now))
+    if start is None or end is None:
+        raise Refused("sdate and edate are unix seconds")
+    rows = billed(ask, start, end)
+    if ask.query.get("inc_charges") != "true":
+        rows = [row for row in rows if row["type"] != "charge"]
+    owed = {"charges": -user["balance"], "total": -user["balance"]}
+    current = {**owed, "service_fee": 0.0, "credit": user["credit"]}
+    return {"invoices": rows, "current": current}
+
+
+def new_list(
+    ask: Ask, kind: str, column: str, most: int, shape: Callable[[Row], Row]
+) -> Row:
+    """A page of the bills of a kind, newest first; `column` names the range."""
+    filters = parse_json(ask.query.get("select_filters", "{}"), dict, "select_filters")
+    span = filters.get(column) or {}
+    start, end = number(span.get("gte")), number(span.get("lte"))
+    if start is None or end is None:
+        empty = {"count": 0, "total": 0, "results": [], "next_token": None}
+        return {"success": False, "error": f"no range of {column}", **empty}
+    rows = ordered(billed(ask, start, end), [("timestamp", True)])
+    rows = [shape(row) for row in rows if row["type"] == kind]
+    found, token = page(rows, ask.query, most)
+    counts = {"count": len(found), "total": len(rows)}
+    return {"success": True, **counts, "next_token": token, "results": found}
+
+
+def payments(ask: Ask) -> Row:
+    """Today's list of payments."""
+    return new_list(ask, "payment", "when", 60, payment_entry)
+
+
+def charges(ask: Ask) -> Row:
+    """Today's list of charges."""
+    return new_list(ask, "charge", "day", 500, charge_entry)
+
+
+# ---------------------------------------------------------------- 10 the table of calls
+
+
+class Call(NamedTuple):
+    """A call of the service; `vital` is the key that makes an answer one.
+
+    At most `burst` calls are taken in burst * threshold seconds (0: any number); one
+    too many costs `penalty` seconds.
     """
 
-    name: str
     method: str
     path: str
+    work: Callable[[Ask], Row]
     vital: str
-    work: Callable[[Market, Ask], Row]
     threshold: float = 0.0
     burst: int = 1
     penalty: float = 0.0
 
 
-CALLS = (
-    Call(
-        *("search", "POST", "/api/v0/bundles/", "offers"),
-        lambda market, ask: market.search(ask.body),
-        *(6.0, 10),
-    ),
-    Call(
-        *("instances", "GET", "/api/v1/instances/", "instances"),
-        lambda market, ask: market.list_v1(ask.query),
-        1.0,
-    ),
-    Call(
-        *("instances_v0", "GET", "/api/v0/instances", "instances"),
-        lambda market, ask: {"instances": market.rows()},
-        1.0,
-    ),
-    Call(
-        *("instance", "GET", "/api/v0/instances/ID/", "instances"),
-        lambda market, ask: market.one(ask.id),
-        2.0,
-    ),
-    Call(
-        *("create", "PUT", "/api/v0/asks/ID/", "new_contract"),
-        lambda market, ask: market.create(ask.id, ask.body),
-        *(4.5, 1, 12.0),
-    ),
-    Call(
-        *("manage", "PUT", "/api/v0/instances/ID/", "success"),
-        lambda market, ask: market.manage(ask.id, ask.body),
-        1.0,
-    ),
-    Call(
-        *("destroy", "DELETE", "/api/v0/instances/ID/", "success"),
-        lambda market, ask: market.destroy(ask.id),
-        3.0,
-    ),
-    Call(
-        *("bid", "PUT", "/api/v0/instances/bid_price/ID/", "success"),
-        lambda market, ask: market.bid(ask.id, ask.body),
-        5.5,
-    ),
-    Call(
-        *("machines", "GET", "/api/v0/machines", "machines"),
-        lambda market, ask: market.own_rows(),
-    ),
-    Call(
-        *("list_machine", "PUT", "/api/v0/machines/create_asks/", "success"),
-        lambda market, ask: market.list_machine(ask.body),
-    ),
-    Call(
-        *("unlist_machine", "DELETE", "/api/v0/machines/ID/asks/", "success"),
-        lambda market, ask: market.unlist_machine(ask.id),
-        1.8,
-    ),
-    Call(
-        *("set_defjob", "PUT", "/api/v0/machines/create_bids/", "success"),
-        lambda market, ask: market.set_defjob(ask.body),
-        2.8,
-    ),
-    Call(
-        *("remove_defjob", "DELETE", "/api/v0/machines/ID/defjob/", "success"),
-        lambda market, ask: market.remove_defjob(ask.id),
-        1.2,
-    ),
-    Call(
-        *("min_bid", "PUT", "/api/v0/machines/ID/minbid/", "success"),
-        lambda market, ask: market.min_bid(ask.id, ask.body),
-        1.5,
-    ),
-    Call(
-        *("user", "GET", "/api/v0/users/current/", "id"),
-        lambda market, ask: dict(market.user),
-    ),
-    Call(
-        *("invoices", "GET", "/api/v0/users/me/invoices", "invoices"),
-        lambda market, ask: market.old_invoices(ask.query),
-    ),
-    Call(
-        *("invoices_v1", "GET", "/api/v1/invoices/", "results"),
-        lambda market, ask: market.new_list(ask.query, "payment"),
-        3.0,
-    ),
-    Call(
-        *("charges", "GET", "/api/v0/charges/", "results"),
-        lambda market, ask: market.new_list(ask.query, "charge"),
-        1.0,
-    ),
-)
+PUT, GET, POST, DELETE = "PUT", "GET", "POST", "DELETE"
+INSTANCES, MACHINES = "/api/v0/instances", "/api/v0/machines"
+CALLS = {
+    "search": Call(POST, "/api/v0/bundles/", search, "offers", 6.0, 10),
+    "instances": Call(GET, "/api/v1/instances/", instances, "instances", 1.0),
+    "instances_v0": Call(GET, INSTANCES, instances_v0, "instances", 1.0),
+    "instance": Call(GET, INSTANCES + "/ID/", instance, "instances", 2.0),
+    "create": Call(PUT, "/api/v0/asks/ID/", create, "new_contract", 4.5, 1, 12.0),
+    "manage": Call(PUT, INSTANCES + "/ID/", manage, "success", 1.0),
+    "destroy": Call(DELETE, INSTANCES + "/ID/", destroy, "success", 3.0),
+    "bid": Call(PUT, INSTANCES + "/bid_price/ID/", bid, "success", 5.5),
+    "machines": Call(GET, MACHINES, machines, "machines"),
+    "list_machine": Call(PUT, MACHINES + "/create_asks/", list_machine, "success"),
+    "unlist_machine": Call(DELETE, MACHINES + "/ID/asks/", unlist, "success", 1.8),
+    "set_defjob": Call(PUT, MACHINES + "/create_bids/", set_defjob, "success", 2.8),
+    "remove_defjob": Call(DELETE, MACHINES + "/ID/defjob/", no_defjob, "success", 1.2),
+    "min_bid": Call(PUT, MACHINES + "/ID/minbid/", min_bid, "success", 1.5),
+    "user": Call(GET, "/api/v0/users/current/", lambda ask: ask.market.user, "id"),
+    "invoices": Call(GET, "/api/v0/users/me/invoices", invoices, "invoices"),
+    "invoices_v1": Call(GET, "/api/v1/invoices/", payments, "results", 3.0),
+    "charges": Call(GET, "/api/v0/charges/", charges, "results", 1.0),
+}
 # Calls whose query must say owner=me.
-OWNER_ME = frozenset(["instances_v0", "instance", "machines", "invoices"])
-PATTERNS = [(call, re.compile(call.path.replace("ID", r"(\d+)"))) for call in CALLS]
+OWNER_ME = {"instances_v0", "instance", "machines", "invoices"}
 
 
-def find_call(method: str, path: str) -> tuple[Call, int] | None:
-    """The call and the id in its path; paths count to the last slash."""
-    for call, pattern in PATTERNS:
-        found = pattern.fullmatch(path) if call.method == method else None
-        if found:
-            return call, int(found[1]) if pattern.groups else 0
-    return None
+def find_call(method: str, path: str) -> tuple[str, int]:
+    """The name of the call and the id in its path; paths count to the last slash."""
+    for name, call in CALLS.items():
+        found = re.fullmatch(call.path.replace("ID", r"(\d+)"), path)
+        if found and call.method == method:
+            return name, int(found[1]) if found.groups() else 0
+    return "", 0
 
 
 class Limiter:
     """Counts the calls that were taken, and says when one comes too soon."""
 
     def __init__(self) -> None:
-        self.taken: dict[str, deque[float]] = {}
-        self.barred: dict[str, float] = {}
+        self.taken = {name: deque[float](maxlen=c.burst) for name, c in CALLS.items()}
+        self.barred = dict.fromkeys(CALLS, -math.inf)
 
-    def too_soon(self, call: Call, now: float) -> bool:
-        """Whether the call is refused at the time `now`."""
-        if now < self.barred.get(call.name, now):
+    def too_soon(self, name: str, now: float) -> bool:
+        """Whether a call at the time `now` is refused."""
+        call, taken = CALLS[name], self.taken[name]
+        if now < self.barred[name]:
             return True
-        taken = self.taken.setdefault(call.name, deque(maxlen=call.burst))
         full = len(taken) == call.burst
         if full and now - taken[0] < call.burst * call.threshold:
-            self.barred[call.name] = now + call.penalty
+            self.barred[name] = now + call.penalty
             return True
         taken.append(now)
         return False
 
 
-# ---------------------------------------------------------------- 8 faults
+# ---------------------------------------------------------------- 11 faults
 
 
 class Trouble(NamedTuple):
@@ -1574,164 +1319,122 @@ class Trouble(NamedTuple):
     body: Any
 
 
-class Fault(NamedTuple):
-    """How a fault answers; `done` says whether the market's work is done first."""
-
-    done: bool
-    play: Callable[[Trouble], Reply | Stream]
-
-
-def refusal(status: int, error: str, msg: str, **headers: str) -> Reply:
-    """The JSON answer of a call that was refused."""
-    return json_reply(
-        {"success": False, "error": error, "msg": msg}, status, **headers
-    )
-
-
-def fixed(status: int, text: str, kind: str = "text/plain") -> Callable[..., Reply]:
-    """Always the same text."""
-    return lambda trouble: text_reply(text, status, kind)
-
-
 def too_often(call: Call) -> str:
-    """The text of most 429 answers; a second where no threshold is documented."""
+    """The text of a 429; a second where no threshold is documented."""
     return f"API requests too frequent: endpoint threshold={call.threshold or 1.0}"
 
 
-def with_vital(trouble: Trouble, value: Any) -> Reply:
-    """The true answer with another value under its vital key; GONE takes it away."""
-    body = json.loads(trouble.reply.body)
-    return json_reply(overlaid(body, {trouble.call.vital: value}))
+def quota(t: Trouble) -> Reply:
+    """A 429 for the rest of the day, which ends at a unix time."""
+    reset = f"X-RateLimit-Reset: {int(time.time() + t.seconds)}"
+    return error_reply(429, "search_quota_exceeded", "no searches are left", reset)
 
 
-def spoiled(trouble: Trouble, tail: bytes) -> Reply:
-    """The true answer with one more pair at its end."""
-    return trouble.reply._replace(body=trouble.reply.body[:-1] + tail)
-
-
-def dropped(trouble: Trouble) -> Stream:
-    """The connection closed without an answer."""
-    return Stream(())
-
-
-def cut(reply: Reply) -> Stream:
+def cut(t: Trouble) -> Stream:
     """An answer that ends before its announced length."""
-    half = reply._replace(body=reply.body[: len(reply.body) // 2])
-    return Stream([wire(half, length=len(reply.body))])
+    half = t.reply._replace(body=t.reply.body[: len(t.reply.body) // 2])
+    return Stream([wire(half, len(t.reply.body))])
 
 
-def bad_gateway(trouble: Trouble) -> Reply:
-    """The page of a proxy that got nothing from behind."""
-    page_ = "<html>\r\n<head><title>502 Bad Gateway</title></head>\r\n</html>\r\n"
-    return text_reply(page_, 502, "text/html")
+def endless(head: bytes, piece: bytes, pause: float) -> Stream:
+    """An answer that goes on in pieces until the client goes away."""
+    return Stream(itertools.chain([head], itertools.repeat(piece)), pause)
 
 
+def decoded(raw: bytes) -> Any:
+    """The JSON value of a body, None when there is none."""
+    try:
+        return json.loads(raw)
+    except ValueError:
+        return None
+
+
+def with_vital(t: Trouble, value: Any) -> Reply:
+    """The true answer with another value under its vital key; GONE takes it away."""
+    return json_reply(overlaid(decoded(t.reply.body) or {}, {t.call.vital: value}))
+
+
+def with_odd(t: Trouble, value: bytes) -> Reply:
+    """The true answer with one more value at its end."""
+    return t.reply._replace(body=t.reply.body[:-1] + b', "odd": ' + value + b"}")
+
+
+def any_body(t: Trouble) -> Reply:
+    """The body that the test gave, as bytes or as a JSON value."""
+    return Reply(200, t.body) if isinstance(t.body, bytes) else json_reply(t.body)
+
+
+BAD_GATEWAY = text_reply(502, "<html>\r\n<title>502 Bad Gateway</title>\r\n</html>\r\n")
+DRIP_HEAD = b"HTTP/1.1 200 OK\r\nX-Slow: "
+ELSEWHERE = "Location: http://127.0.0.2:9/"
+BIG_HEAD = wire(Reply(200, b"{"), length=10**6)
+HUGE_HEAD = wire(Reply(200, b"{"), length=300 * 10**6)
 BLANKS = b" " * 65536
-LOST_KEY = {"error": "auth_error", "msg": "Invalid user key"}
+BAD_KEY = "auth_error", "Invalid user key"
+TWO_FACTORS = "Two Factor Authentication is required"
+RETIRED = "deprecated_endpoint", "this call is retired"
 
-FAULTS: dict[str, Fault] = {
-    # The service is too busy, or behind a broken proxy; nothing was done.
-    "429_text": Fault(False, lambda t: text_reply(too_often(t.call), 429)),
-    "429_detail": Fault(False, lambda t: json_reply({"detail": too_often(t.call)}, 429)),
-    "429_json": Fault(
-        False, lambda t: refusal(429, "rate_limit_exceeded", too_often(t.call))
+# Of each kind: whether the market's work is done first, and what is answered.
+FAULTS: dict[str, tuple[bool, Callable[[Trouble], Answer]]] = {
+    # Too busy, or behind a broken proxy.
+    "429_text": (False, lambda t: text_reply(429, too_often(t.call))),
+    "429_detail": (False, lambda t: json_reply({"detail": too_often(t.call)}, 429)),
+    "429_json": (
+        False, lambda t: error_reply(429, "rate_limit_exceeded", too_often(t.call))
     ),
-    "429_retry_after": Fault(
+    "429_retry_after": (
         False,
-        lambda t: text_reply(too_often(t.call), 429)._replace(
-            headers=(("Retry-After", f"{t.seconds:g}"),)
-        ),
+        lambda t: text_reply(429, too_often(t.call), f"Retry-After: {t.seconds:g}"),
     ),
-    "429_quota": Fault(
-        False,
-        lambda t: refusal(
-            *(429, "search_quota_exceeded", "no searches are left today"),
-            X_RateLimit_Reset=str(int(time.time() + t.seconds)),
-        ),
-    ),
-    "500": Fault(False, fixed(500, "Internal Server Error")),
-    "501": Fault(False, fixed(501, "Not Implemented")),
-    "502": Fault(False, bad_gateway),
-    "503": Fault(False, fixed(503, "Service Unavailable")),
-    "504": Fault(False, fixed(504, "Gateway Time-out")),
-    # The outcome is unknown to the caller.
-    "502_after": Fault(True, bad_gateway),
-    "drop_after": Fault(True, dropped),
-    "cut_after": Fault(True, lambda t: cut(t.reply)),
-    "drop_before": Fault(False, dropped),
-    "cut": Fault(False, lambda t: cut(t.reply)),
-    # Slow, endless.
-    "slow": Fault(True, lambda t: t.reply._replace(delay=t.seconds)),
-    "drip_headers": Fault(
-        True,
-        lambda t: Stream(
-            itertools.chain([b"HTTP/1.1 200 OK\r\nX-Slow: "], itertools.repeat(b"z")),
-            t.seconds,
-        ),
-    ),
-    "drip_body": Fault(
-        True,
-        lambda t: Stream(
-            itertools.chain([wire(t.reply._replace(body=b"{"), 10**6)], itertools.repeat(b" ")),
-            t.seconds,
-        ),
-    ),
-    "huge": Fault(
-        True,
-        lambda t: Stream(
-            itertools.chain(
-                [wire(t.reply._replace(body=b""), 300 * 10**6)],
-                itertools.repeat(BLANKS, 300 * 10**6 // len(BLANKS)),
-            )
-        ),
-    ),
-    # Answers of a shape that nobody expects.
-    "not_json": Fault(True, fixed(200, "All is well!", "application/json")),
-    "html": Fault(True, fixed(200, "<html><body>Log in</body></html>", "text/html")),
-    "empty": Fault(True, fixed(200, "", "application/json")),
-    "array": Fault(True, lambda t: json_reply([])),
-    "string": Fault(True, lambda t: json_reply("x")),
-    "number": Fault(True, lambda t: json_reply(7)),
-    "null": Fault(True, lambda t: json_reply(None)),
-    "no_list": Fault(True, lambda t: with_vital(t, GONE)),
-    "bad_list": Fault(True, lambda t: with_vital(t, "some text")),
-    "bad_rows": Fault(True, lambda t: with_vital(t, [1, 2, 3])),
-    "bad_encoding": Fault(True, lambda t: spoiled(t, b', "odd": "\xff\xfe"}')),
-    "nan": Fault(True, lambda t: spoiled(t, b', "odd": NaN}')),
-    "deep": Fault(
-        True, fixed(200, "[" * 100000 + "]" * 100000, "application/json")
-    ),
-    "204": Fault(True, fixed(204, "")),
-    "body": Fault(
-        True,
-        lambda t: Reply(200, t.body)
-        if isinstance(t.body, bytes)
-        else json_reply(t.body),
-    ),
-    # Refusals and redirections.
-    "redirect": Fault(False, lambda t: json_reply({}, 302, Location="/api/v0/moved/")),
-    "redirect_away": Fault(
-        False, lambda t: json_reply({}, 307, Location="http://127.0.0.2:9/")
-    ),
-    "401": Fault(False, lambda t: refusal(401, **LOST_KEY)),
-    "401_2fa": Fault(
-        False, lambda t: refusal(401, "auth_error", "Two Factor Authentication needed")
-    ),
-    "403": Fault(False, fixed(403, "Forbidden")),
-    "404": Fault(False, lambda t: refusal(404, "not_found", "there is no such thing")),
-    "404_auth": Fault(False, lambda t: refusal(404, **LOST_KEY)),
-    "410": Fault(
-        False, lambda t: refusal(410, "deprecated_endpoint", "this call is retired")
-    ),
-    "refused": Fault(
-        False, lambda t: refusal(200, "not_today", "the sandbox refuses this call")
-    ),
+    "429_quota": (False, quota),
+    "500": (False, lambda t: text_reply(500, "Internal Server Error")),
+    "501": (False, lambda t: text_reply(501, "Not Implemented")),
+    "502": (False, lambda t: BAD_GATEWAY),
+    "503": (False, lambda t: text_reply(503, "Service Unavailable")),
+    "504": (False, lambda t: text_reply(504, "Gateway Time-out")),
+    # The caller cannot tell whether the work was done.
+    "502_after": (True, lambda t: BAD_GATEWAY),
+    "drop_before": (False, lambda t: Stream(())),
+    "drop_after": (True, lambda t: Stream(())),
+    "cut": (False, cut),
+    "cut_after": (True, cut),
+    # Slow, or without an end.
+    "slow": (True, lambda t: t.reply._replace(delay=t.seconds)),
+    "drip_headers": (True, lambda t: endless(DRIP_HEAD, b"z", t.seconds)),
+    "drip_body": (True, lambda t: endless(BIG_HEAD, b" ", t.seconds)),
+    "huge": (True, lambda t: endless(HUGE_HEAD, BLANKS, 0.0)),
+    # Answers in a shape that nobody expects.
+    "not_json": (True, lambda t: Reply(200, b"All is well!")),
+    "empty": (True, lambda t: Reply(200, b"")),
+    "array": (True, lambda t: Reply(200, b"[]")),
+    "string": (True, lambda t: Reply(200, b'"x"')),
+    "number": (True, lambda t: Reply(200, b"7")),
+    "null": (True, lambda t: Reply(200, b"null")),
+    "deep": (True, lambda t: Reply(200, b"[" * 100000 + b"]" * 100000)),
+    "nan": (True, lambda t: with_odd(t, b"NaN")),
+    "bad_encoding": (True, lambda t: with_odd(t, b'"\xff\xfe"')),
+    "no_list": (True, lambda t: with_vital(t, GONE)),
+    "bad_list": (True, lambda t: with_vital(t, "some text")),
+    "bad_rows": (True, lambda t: with_vital(t, [1, 2, 3])),
+    "html": (True, lambda t: text_reply(200, "<html><body>Log in</body></html>")),
+    "204": (True, lambda t: text_reply(204, "")),
+    "body": (True, any_body),
+    # Redirections and refusals.
+    "redirect": (False, lambda t: text_reply(302, "", "Location: /api/v0/moved/")),
+    "redirect_away": (False, lambda t: text_reply(307, "", ELSEWHERE)),
+    "401": (False, lambda t: error_reply(401, *BAD_KEY)),
+    "401_2fa": (False, lambda t: error_reply(401, "auth_error", TWO_FACTORS)),
+    "403": (False, lambda t: text_reply(403, "Forbidden")),
+    "404": (False, lambda t: error_reply(404, "not_found", "there is no such thing")),
+    "404_auth": (False, lambda t: error_reply(404, *BAD_KEY)),
+    "410": (False, lambda t: error_reply(410, *RETIRED)),
+    "refused": (False, lambda t: error_reply(200, "not_today", "the sandbox refuses")),
 }
 
 
 @dataclass
 class Armed:
-    """A fault that waits for calls: it skips `after` of them, then hits `times`."""
+    """A fault that waits for calls: it lets `after` of them pass, then hits `times`."""
 
     name: str
     kind: str
@@ -1751,11 +1454,11 @@ class Armed:
         return True
 
 
-# ---------------------------------------------------------------- 9 the server
+# ---------------------------------------------------------------- 12 the server
 
 
 class Seen(NamedTuple):
-    """A request as it came in; `name` is empty when it is no call of the service."""
+    """A request as it came in; `name` is empty when the service has no such call."""
 
     name: str
     method: str
@@ -1770,17 +1473,12 @@ class Sandbox:
     """The service on a free port of 127.0.0.1, for as long as the context lasts."""
 
     def __init__(
-        self,
-        market: Market | None = None,
-        *,
-        limits: bool = False,
-        boot: float = 0.0,
-        clock: Callable[[], float] = time.monotonic,
+        self, market: Market | None = None, *, limits: bool = False,
+        boot: float = 0.0, clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.market = market or Market()
         self.market.run_on(clock, boot)
         self.limiter = Limiter() if limits else None
-        self.clock = clock
         self.key = KEY
         self.lock = threading.Lock()
         self.clear()
@@ -1788,91 +1486,83 @@ class Sandbox:
         self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
 
     def __enter__(self) -> Sandbox:
-        """Start to answer."""
-        self.server.start()
+        # The interval is how long a shutdown may take.
+        serve = threading.Thread(target=self.server.serve_forever, args=[0.01])
+        serve.daemon = True
+        serve.start()
         return self
 
     def __exit__(self, *error: object) -> None:
-        """Close every connection."""
-        self.server.stop()
+        self.server.stopped.set()
+        self.server.shutdown()
+        self.server.server_close()
+        for connection in list(self.server.open):
+            with contextlib.suppress(OSError):  # it went away by itself
+                connection.shutdown(socket.SHUT_RDWR)
 
     def clear(self) -> None:
-        """Disarm the faults and forget the requests."""
+        """Disarm the faults, and forget the requests and connections so far."""
         self.faults: list[Armed] = []
         self.calls: list[Seen] = []
         self.connections = 0
 
     def fault(
-        self,
-        name: str,
-        kind: str,
-        *,
-        times: int | None = 1,
-        after: int = 0,
-        seconds: float = 1.0,
-        body: Any = None,
+        self, name: str, kind: str, *, times: int | None = 1, after: int = 0,
+        seconds: float = 1.0, body: Any = None,
     ) -> None:
         """Have calls of a name ("*": any) go wrong; `times` None means for ever."""
-        if kind not in FAULTS or name not in {"*", *(call.name for call in CALLS)}:
+        if kind not in FAULTS or name not in {"*", *CALLS}:
             raise ValueError(f"no fault {kind!r} of {name!r}")
         many = math.inf if times is None else times
         self.faults.append(Armed(name, kind, many, after, seconds, body))
 
-    def take(self, method: str, target: str, headers: Message, raw: bytes) -> Reply | Stream:
-        """Record a request, do what it asks, and answer; or let a fault do so."""
+    def take(self, method: str, target: str, headers: Message, raw: bytes) -> Answer:
+        """Record a request, do what it asks for, and answer; or let a fault do so."""
         parts = urlsplit(target)
         query = dict(parse_qsl(parts.query, keep_blank_values=True))
-        found = find_call(method, parts.path)
-        name = found[0].name if found else ""
+        name, ident = find_call(method, parts.path)
+        seen = Seen(name, method, parts.path, query, headers, decoded(raw), raw)
         with self.lock:
-            self.calls.append(
-                Seen(name, method, parts.path, query, headers, decoded(raw), raw)
-            )
-            if found is None:
-                return text_reply("Not Found", 404)
-            call, number_of = found
-            armed = next((f for f in self.faults if f.hits(name)), None)
+            self.calls.append(seen)
+            if not name:
+                return text_reply(404, "Not Found")
+            armed = next((fault for fault in self.faults if fault.hits(name)), None)
             if armed is None:
-                return self.answer(call, number_of, self.calls[-1])
-            fault = FAULTS[armed.kind]
-            reply = json_reply({"success": True})
-            if fault.done:
-                reply = self.answer(call, number_of, self.calls[-1])
-            return fault.play(Trouble(call, reply, armed.seconds, armed.body))
+                return self.answer(seen, ident)
+            work_is_done, play = FAULTS[armed.kind]
+            nothing = json_reply({"success": True})
+            reply = self.answer(seen, ident) if work_is_done else nothing
+            return play(Trouble(CALLS[name], reply, armed.seconds, armed.body))
 
-    def answer(self, call: Call, number_of: int, seen: Seen) -> Reply:
-        """The answer of the service in good order."""
+    def answer(self, seen: Seen, ident: int) -> Reply:
+        """What the service answers when all is well; `ident` is the id in the path."""
+        name, market = seen.name, self.market
+        stopped = self.turned_away(seen)
+        if stopped:
+            return stopped
         try:
-            self.check_key(seen)
-            if call.name in self.market.retired:
-                if call.name == "instances":
-                    return text_reply("Not Found", 404)
-                raise Refused(410, "deprecated_endpoint", "this call is retired")
-            if self.limiter and self.limiter.too_soon(call, self.clock()):
-                return text_reply(too_often(call), 429)
-            if call.name in OWNER_ME and seen.query.get("owner") != "me":
-                raise Refused(400, "invalid_args", "owner=me is missing")
-            body = {} if call.method == "GET" else parse_json(seen.raw, dict, "the body")
-            return json_reply(call.work(self.market, Ask(number_of, seen.query, body)))
+            owned = name not in OWNER_ME or seen.query.get("owner") == "me"
+            require(owned, "owner=me is missing")
+            body = {} if seen.method == GET else parse_json(seen.raw, dict, "the body")
+            return json_reply(CALLS[name].work(Ask(market, ident, seen.query, body)))
         except Refused as error:
-            return json_reply(error.body, error.status)
+            return error.reply
 
-    def check_key(self, seen: Seen) -> None:
-        """Refuse a request without the key, and one with a key in its URL."""
+    def turned_away(self, seen: Seen) -> Reply | None:
+        """The answer when the key is wrong, the call retired or too early."""
+        name, market, given = seen.name, self.market, seen.headers.get("Authorization")
         if "api_key" in seen.query:
-            raise Refused(400, "invalid_args", "the key belongs into the header")
-        given = seen.headers.get("Authorization")
+            return error_reply(400, "invalid_args", "the key belongs into the header")
         if given is None:
-            raise Refused(403, "auth_error", "This action requires login.")
+            return error_reply(403, "auth_error", "This action requires login.")
         if given != f"Bearer {self.key}":
-            raise Refused(self.market.bad_key_status, **LOST_KEY)
-
-
-def decoded(raw: bytes) -> Any:
-    """The JSON value of a body, None when there is none."""
-    try:
-        return json.loads(raw)
-    except ValueError:
+            return error_reply(market.bad_key_status, *BAD_KEY)
+        if name in market.retired and name == "instances":
+            return text_reply(404, "Not Found")
+        if name in market.retired:
+            return error_reply(410, *RETIRED)
+        if self.limiter and self.limiter.too_soon(name, market.clock()):
+            return text_reply(429, too_often(CALLS[name]))
         return None
 
 
@@ -1886,33 +1576,28 @@ class Handler(BaseHTTPRequestHandler):
     def exchange(self) -> None:
         """Answer one request."""
         raw = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        box = self.server.box
-        answer = box.take(self.command, self.path, self.headers, raw)
-        if isinstance(answer, Stream):
-            self.pour(answer)
-        elif not self.server.stopped.wait(answer.delay):
-            self.wfile.write(wire(answer))
+        answer = self.server.box.take(self.command, self.path, self.headers, raw)
+        if isinstance(answer, Reply):
+            if not self.server.stopped.wait(answer.delay):
+                self.wfile.write(wire(answer))
+            return
+        self.close_connection = True
+        for piece in answer.pieces:
+            self.wfile.write(piece)
+            if self.server.stopped.wait(answer.pause):
+                return
 
     do_GET = do_PUT = do_POST = do_DELETE = exchange
-
-    def pour(self, stream: Stream) -> None:
-        """Write piece after piece, then close the connection."""
-        self.close_connection = True
-        for piece in stream.pieces:
-            self.wfile.write(piece)
-            if self.server.stopped.wait(stream.pause):
-                return
 
     def log_message(self, format: str, *args: object) -> None:
         """Say nothing."""
 
 
 class Server(socketserver.ThreadingTCPServer):
-    """Accepts connections and closes them all at the end."""
+    """Accepts the connections, and knows which of them are open."""
 
     daemon_threads = True
     block_on_close = False
-    allow_reuse_address = True
     request_queue_size = 128
 
     def __init__(self, box: Sandbox) -> None:
@@ -1920,19 +1605,6 @@ class Server(socketserver.ThreadingTCPServer):
         self.box = box
         self.stopped = threading.Event()
         self.open: set[socket.socket] = set()
-
-    def start(self) -> None:
-        """Answer in the background."""
-        serve = {"poll_interval": 0.01}
-        threading.Thread(target=self.serve_forever, kwargs=serve, daemon=True).start()
-
-    def stop(self) -> None:
-        """End everything at once, held-back answers too."""
-        self.stopped.set()
-        self.shutdown()
-        for connection in list(self.open):
-            self.shutdown_request(connection)
-        self.server_close()
 
     def get_request(self) -> tuple[socket.socket, Any]:
         """Accept a connection, and count it."""
@@ -1952,14 +1624,14 @@ class Server(socketserver.ThreadingTCPServer):
             super().handle_error(request, client_address)
 
 
-# ---------------------------------------------------------------- 10 the command line
+# ---------------------------------------------------------------- 13 the command line
 
 
 def environment(box: Sandbox, home: str) -> dict[str, str]:
     """The environment in which a command finds the sandbox and no file of a person."""
     dropped = re.compile("XDG_CONFIG_HOME|(https?|all|no)_proxy", re.IGNORECASE)
     kept = {k: v for k, v in os.environ.items() if not dropped.fullmatch(k)}
-    # Not the real path of the interpreter: a virtual environment is a link to it.
+    # Not the real path of the interpreter: in a virtual environment it is a link.
     here = os.path.dirname(os.path.abspath(sys.executable))
     path = os.pathsep.join([here, os.environ.get("PATH", os.defpath)])
     return {**kept, "HOME": home, "PATH": path, **exports(box)}
@@ -1970,15 +1642,12 @@ def exports(box: Sandbox) -> dict[str, str]:
     return {"VAST_URL": box.url, "VAST_API_KEY": box.key}
 
 
-def leave_to_child(number_of: int, frame: FrameType | None) -> None:
-    """Ctrl-C is for the command; unlike SIG_IGN, a handler is not inherited by it."""
-
-
 def run(command: Sequence[str], box: Sandbox) -> int:
     """Run a command in a home of its own; its exit status."""
-    before = signal.signal(signal.SIGINT, leave_to_child)
+    # Ctrl-C is for the command. Unlike SIG_IGN, a handler is not inherited by it.
+    before = signal.signal(signal.SIGINT, lambda signum, frame: None)
     try:
-        with tempfile.TemporaryDirectory(prefix="sandbox-") as home:
+        with tempfile.TemporaryDirectory() as home:
             status = subprocess.run(command, env=environment(box, home)).returncode
     except OSError as error:
         print(f"sandbox.py: {command[0]}: {error.strerror}", file=sys.stderr)
@@ -1988,21 +1657,18 @@ def run(command: Sequence[str], box: Sandbox) -> int:
     return 128 - status if status < 0 else status
 
 
-def stay_up(box: Sandbox) -> int:
-    """Say how to get here, and answer until Ctrl-C."""
-    for name, value in exports(box).items():
-        print(f"export {name}={value}", flush=True)
-    try:
-        threading.Event().wait()
-    except KeyboardInterrupt:
-        return 0
-    return 0
-
-
 def main(argv: Sequence[str]) -> int:
-    """Run the command, or stay up when there is none."""
+    """Run the command; without one, stay up until Ctrl-C."""
     with Sandbox() as box:
-        return run(argv, box) if argv else stay_up(box)
+        if argv:
+            return run(argv, box)
+        for name, value in exports(box).items():
+            print(f"export {name}={value}", flush=True)
+        try:
+            threading.Event().wait()
+        except KeyboardInterrupt:
+            return 0
+    return 0
 
 
 if __name__ == "__main__":

@@ -1,0 +1,136 @@
+"""What the tests share: a sandbox, a clock that nobody waits for, and a way to run
+`vast.main` with everything that it touches handed in."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+HERE = Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE), str(HERE.parent)]
+
+import vast  # noqa: E402
+from sandbox import Sandbox  # noqa: E402
+
+
+class Ran(NamedTuple):
+    """How a run ended."""
+
+    status: int
+    out: str
+    err: str
+
+
+class Stream(io.TextIOWrapper):
+    """A text stream in memory that says whether it is a terminal."""
+
+    def __init__(self, text: str = "", terminal: bool = False) -> None:
+        super().__init__(io.BytesIO(text.encode()), encoding="utf-8", newline="")
+        self.terminal = terminal
+
+    def isatty(self) -> bool:
+        return self.terminal
+
+    def text(self) -> str:
+        """All that was written to it."""
+        self.flush()
+        return self.buffer.getvalue().decode()  # type: ignore[attr-defined, no-any-return]
+
+
+class Clock:
+    """Time that passes only when somebody sleeps; `slept` is for how long each time."""
+
+    def __init__(self) -> None:
+        self.time = 1_790_000_000.0  # 2026-09-21
+        self.slept: list[float] = []
+
+    def now(self) -> float:
+        """Unix seconds."""
+        return self.time
+
+    def sleep(self, seconds: float) -> None:
+        """Lets that many seconds pass at once."""
+        self.slept.append(seconds)
+        self.time += seconds
+
+
+class Program:
+    """Runs vast.py in this process against a sandbox, with a home of its own.
+
+    `terminal`: stdin, stdout and stderr are one. `env` goes over the environment, which
+    holds HOME, VAST_URL and VAST_API_KEY; a value of None takes a variable away.
+    """
+
+    def __init__(self, home: Path, box: Sandbox | None = None) -> None:
+        self.home, self.box, self.clock = home, box, Clock()
+        self.environ = {"HOME": str(home)}
+        if box:
+            self.environ |= {"VAST_URL": box.url, "VAST_API_KEY": box.key}
+
+    def __call__(
+        self,
+        *words: str,
+        stdin: str = "",
+        terminal: bool = False,
+        env: Mapping[str, str | None] | None = None,
+        sleep: Callable[[float], None] | None = None,
+    ) -> Ran:
+        merged = {**self.environ, **(env or {})}
+        out, err = Stream(terminal=terminal), Stream(terminal=terminal)
+        console = vast.Console(
+            out,
+            err,
+            environ={name: text for name, text in merged.items() if text is not None},
+            stdin=Stream(stdin, terminal),
+            now=self.clock.now,
+            monotonic=self.clock.now,
+            sleep=sleep or self.clock.sleep,
+        )
+        status = vast.main(list(words), console)
+        return Ran(status, out.text(), err.text())
+
+
+@pytest.fixture
+def box() -> Iterator[Sandbox]:
+    """A fresh market."""
+    with Sandbox() as sandbox:
+        yield sandbox
+
+
+@pytest.fixture
+def run(box: Sandbox, tmp_path: Path) -> Program:
+    """Runs a command line against the market of `box`."""
+    return Program(tmp_path, box)
+
+
+@pytest.fixture
+def offline(tmp_path: Path) -> Program:
+    """Runs a command line without a key, a service or a network."""
+    return Program(tmp_path)
+
+
+@pytest.fixture(autouse=True)
+def utc(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Local time is UTC unless a test says otherwise."""
+    import time
+
+    monkeypatch.setenv("TZ", "UTC")
+    time.tzset()
+
+
+def script_environment(box: Sandbox, home: Path) -> dict[str, str]:
+    """The environment for running vast.py as a program of its own."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    return {
+        "PATH": path,
+        "HOME": str(home),
+        "VAST_URL": box.url,
+        "VAST_API_KEY": box.key,
+        "TZ": "UTC",
+    }
