@@ -1158,11 +1158,11 @@ def base_url(text: str) -> str:
 
     try:
         url = urlsplit(re.sub(r"(/api(/v\d+)?)?/*$", "", text.strip()))
-        host, path = url.hostname or "", url.path or url.query or url.fragment
-        url.port  # noqa: B018 - raises for a port that is none
-    except ValueError:
-        host, path = "", ""
-    if not host or url.scheme not in ("http", "https") or path or "@" in url.netloc:
+        host, more = url.hostname or "", url.path or url.query or url.fragment
+        good = re.fullmatch(r"[\w.:-]+", host) and not more and url.port != 0
+    except ValueError:  # a port that is no number
+        good = False
+    if not good or url.scheme not in ("http", "https") or "@" in url.netloc:
         raise UsageError(f"'{text}' is no http or https address such as {SERVICE}")
     loopback = re.fullmatch(r"localhost|127\.\d+\.\d+\.\d+|::1", host)
     if url.scheme == "http" and not loopback:
@@ -1227,16 +1227,16 @@ def write_file(path: str, content: bytes, mode: int = 0o666) -> None:
     """
     temporary = f"{path}.{os.getpid()}.tmp"
     try:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+        place = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
         try:
-            with open(os.open(temporary, flags, mode), "wb") as file:
+            with open(place, "wb") as file:
                 file.write(content)
                 file.flush()
-                os.fsync(file.fileno())
+                os.fsync(place)
             os.replace(temporary, path)
-        except BaseException:
-            os.unlink(temporary)
-            raise
+        finally:
+            if os.path.lexists(temporary):
+                os.unlink(temporary)
     except OSError as error:
         raise UsageError(f"cannot write {path}: {error.strerror}", "file") from None
 
@@ -1262,21 +1262,16 @@ LARGEST = 256 * 1024 * 1024  # bytes of a body
 CHUNK = 16 * 1024  # bytes read at a time
 LONGEST_WAIT = 60.0  # seconds that a person is kept waiting for a limit
 
+NEVER = float("inf")  # seconds to wait where another try is of no use
+
+# A read, a change that may be repeated, and one that may not (`create instance`).
 READ, CHANGE, ONCE = 0, 1, 2
 
-# What may come back instead of an answer: the error for a read, for a change that may
-# be repeated, and for one that may not (`create instance`).
-OUTCOMES = {
-    "unreachable": (Unreachable, Unreachable, Unreachable),
-    "rate_limited": (Unreachable, Unreachable, Unreachable),
-    "no_answer": (Unreachable, OutcomeUnknown, OutcomeUnknown),
-    "server_error": (Unreachable, OutcomeUnknown, OutcomeUnknown),
-    "bad_reply": (VastError, OutcomeUnknown, OutcomeUnknown),
-}
-# Whatever is surely not carried out may be sent again; the rest of these only if doing
-# it twice does no harm.
+# Why a call got no answer. After the first two it surely was not carried out, so that
+# anything may be sent again; after the next two only what does no harm twice.
 NOT_CARRIED_OUT = ("unreachable", "rate_limited")
 PASSING = (*NOT_CARRIED_OUT, "no_answer", "server_error")
+BAD_REPLY = "bad_reply"
 PASSING_STATUSES = (500, 502, 503, 504)
 
 
@@ -1310,8 +1305,8 @@ class DryRun(Exception):
 
 
 class Failure(Exception):
-    """Why a call got no answer: a key of OUTCOMES, and how many seconds to wait at
-    least before the next try."""
+    """Why a call got no answer, one of PASSING or BAD_REPLY, and how many seconds to
+    wait at least before the next try."""
 
     def __init__(
         self, kind: str, msg: str, http: int | None = None, wait: float = 0
@@ -1360,9 +1355,10 @@ class Exchange:
                     self.received += len(chunk)
                     self.chunks.append(chunk)
                     if self.received > LARGEST:
-                        raise OSError(f"its answer is over {LARGEST >> 20} MB")
+                        msg = f"the answer is over {LARGEST >> 20} MB"
+                        raise Failure(BAD_REPLY, msg)
                 self.answer = answer
-        except (RequestException, HTTPError, OSError) as error:
+        except (RequestException, HTTPError, OSError, Failure) as error:
             self.error = error
 
     def finish(self, monotonic: Callable[[], float]) -> tuple[Response, bytes]:
@@ -1376,7 +1372,8 @@ class Exchange:
         while thread.is_alive():
             taken = monotonic() - start
             if self.received + CHUNK < taken * SLOWEST:
-                raise Failure("no_answer", f"no answer within {taken:.0f} s")
+                msg = f"no answer within {taken:.0f} s"
+                raise Failure("no_answer", msg, wait=NEVER)
             thread.join(1)
         if self.answer is None:
             raise as_failure(self.error or OSError("the connection failed"))
@@ -1386,6 +1383,8 @@ class Exchange:
 def as_failure(error: Exception) -> Failure:
     """What a network error means: only where no connection was made, or its other end
     is not who it should be, was nothing sent."""
+    if isinstance(error, Failure):
+        return error
     from ssl import SSLCertVerificationError
 
     from requests import ConnectTimeout
@@ -1432,8 +1431,8 @@ def waiting_time(answer: Response, text: str, now: float) -> tuple[float, float]
             pass
     if reset is not None:  # a date in unix seconds, or seconds from now
         waits.append(reset - now if reset > 1e9 else reset)
-    if "search_quota_exceeded" in text:  # a daily quota: no use in trying again
-        waits.append(2 * LONGEST_WAIT if reset is None else LONGEST_WAIT + 1)
+    if "search_quota_exceeded" in text:  # that of a day
+        waits.append(NEVER if reset is None else LONGEST_WAIT + 1)
     return max(waits), threshold
 
 
@@ -1467,13 +1466,8 @@ class Client:
 
     def __init__(self, args: Arguments, world: World) -> None:
         self.base = base_url(args.url or world.environ.get("VAST_URL") or SERVICE)
-        self.given_key, self.retry, self.dry_run = (
-            args.api_key,
-            args.retry,
-            args.dry_run,
-        )
-        self.world = world
-        self.key = ""
+        self.retry, self.dry_run, self.world = args.retry, args.dry_run, world
+        self.given_key, self.key = args.api_key, ""
         self.http: HttpSession | None = None
         self.pace: dict[str, float] = {}  # endpoint -> least seconds between calls
         self.last: dict[str, float] = {}  # endpoint -> when it was called last
@@ -1481,8 +1475,8 @@ class Client:
     def send(self, call: Call) -> Row:
         """The answer to a call: an object, whose success is not false.
 
-        Sends it again, up to `--retry` times, when that can do no harm. Raises the
-        VastError that OUTCOMES or a refusal calls for.
+        Sends it again, up to `--retry` times, when that can do no harm. Raises
+        VastError.
         """
         if self.dry_run:
             raise DryRun(call, self.url(call))
@@ -1506,12 +1500,8 @@ class Client:
                 wait = max(failure.wait, 2**tries * uniform(0.5, 1))
                 unsure = unsure or failure.kind not in NOT_CARRIED_OUT
                 tries += 1
-                if (
-                    tries > self.retry
-                    or wait > LONGEST_WAIT
-                    or failure.kind not in again
-                    or failure.http == 501
-                ):
+                hopeless = failure.kind not in again or wait > LONGEST_WAIT
+                if hopeless or tries > self.retry:
                     raise self.final(call, failure, unsure, wait) from None
                 self.world.progress(f"{failure}; trying again in {wait:.1f} s")
                 self.world.sleep(wait)
@@ -1519,15 +1509,16 @@ class Client:
     def final(
         self, call: Call, failure: Failure, unsure: bool, wait: float
     ) -> VastError:
-        """The error that a failure ends as."""
-        msg = f"{failure}"
+        """The error that a failure ends as; `unsure`: it may have been carried out."""
+        msg = str(failure)
         if failure.kind == "unreachable":
-            msg = f"cannot reach {self.base}: {failure}"
+            msg = f"cannot reach {self.base}: {msg}"
         if failure.kind == "rate_limited":
-            msg = f"too many calls: {failure}; come back in {wait:.0f} s"
-        kind = OUTCOMES[failure.kind][call.kind]
+            when = "later" if wait == NEVER else f"in {wait:.0f} s"
+            msg = f"too many calls: {msg}; come back {when}"
         if unsure and call.kind != READ:
             return OutcomeUnknown(msg + doubt(call), http=failure.http)
+        kind = VastError if failure.kind == BAD_REPLY else Unreachable
         return kind(msg, failure.kind, failure.http)
 
     def attempt(self, call: Call, unsure: bool) -> Row:
@@ -1541,7 +1532,9 @@ class Client:
             self.pace[endpoint(call)] = threshold
             raise Failure("rate_limited", msg, status, wait)
         if status >= 500:
-            raise Failure("server_error", f"the service fails (HTTP {status})", status)
+            wait = 0 if status in PASSING_STATUSES else NEVER
+            msg = f"the service fails (HTTP {status})"
+            raise Failure("server_error", msg, status, wait)
         if 300 <= status < 400:
             raise redirected(answer)
         if status >= 400:
@@ -1557,13 +1550,13 @@ class Client:
         try:
             reply = decode(body, call.exact)
         except (ValueError, RecursionError):
-            raise Failure("bad_reply", "the answer is not JSON", status) from None
+            raise Failure(BAD_REPLY, "the answer is not JSON", status) from None
         if not isinstance(reply, dict):
-            raise Failure("bad_reply", "the answer is not a JSON object", status)
+            raise Failure(BAD_REPLY, "the answer is not a JSON object", status)
         if reply.get("success") is False:
             raise self.refusal(body, status)
         if call.kind != READ and reply.get("success") is not True:
-            raise Failure("bad_reply", "the answer does not say success", status)
+            raise Failure(BAD_REPLY, "the answer does not say success", status)
         return reply
 
     def exchange(self, call: Call) -> tuple[Response, bytes]:
@@ -1630,7 +1623,7 @@ class Client:
             if not token:
                 return rows
             if not isinstance(token, str) or token in tokens:
-                raise VastError("the pages of the answer do not end", "bad_reply")
+                raise VastError("the pages of the answer do not end", BAD_REPLY)
             tokens.append(token)
 
 
@@ -1665,7 +1658,7 @@ def rows_of(reply: Row, key: str) -> list[Row]:
     if rows is None:
         return []
     if not isinstance(rows, list) or not set(map(type, rows)) <= {dict}:
-        raise VastError(f"the answer has no list of {key}", "bad_reply")
+        raise VastError(f"the answer has no list of {key}", BAD_REPLY)
     return rows
 
 
@@ -2425,7 +2418,7 @@ class Session:
             raise
         row = reply.get("instances", "missing")
         if row is not None and not isinstance(row, dict):
-            raise VastError("the answer has no instance in it", "bad_reply")
+            raise VastError("the answer has no instance in it", BAD_REPLY)
         return row
 
 
@@ -3006,7 +2999,7 @@ def the_user(session: Session) -> Row:
     """The record of the person, without credentials."""
     reply = session.client.send(Call("GET", "/api/v0/users/current/", exact=True))
     if "id" not in reply:
-        raise VastError("the answer is no user", "bad_reply")
+        raise VastError("the answer is no user", BAD_REPLY)
     user: Row = without_credentials(reply)
     return user
 
@@ -3210,8 +3203,7 @@ BILLS_OPTIONS = """
 """
 
 COMMANDS = (
-    Command(
-        "search offers", RENTING, "find machines to rent",
+    Command("search offers", RENTING, "find machines to rent",
         Listing(find_offers, OFFER_COLUMNS),
         """
         query*               text    what the offers must have, see below
@@ -3230,20 +3222,16 @@ COMMANDS = (
         aliases=["search instances"],
         notes=fields_help,
     ),
-    Command(
-        "show instances", RENTING, "list what you rent",
+    Command("show instances", RENTING, "list what you rent",
         Listing(lambda session, args: session.instances(), INSTANCE_COLUMNS),
     ),
-    Command(
-        "ssh-url", RENTING, "print where ssh reaches an instance",
+    Command("ssh-url", RENTING, "print where ssh reaches an instance",
         url_of("ssh"), ONLY_ONE, example="ssh-url 5001",
     ),
-    Command(
-        "scp-url", RENTING, "print where scp reaches an instance",
+    Command("scp-url", RENTING, "print where scp reaches an instance",
         url_of("scp"), ONLY_ONE, example="scp-url 5001",
     ),
-    Command(
-        "create instance", RENTING, "rent an offer; it costs money from then on",
+    Command("create instance", RENTING, "rent an offer; it costs money from then on",
         create_instance,
         """
         id                          id      the id of the offer
@@ -3274,26 +3262,22 @@ COMMANDS = (
         + InstanceChange.arguments,
         example="create instance 1234 --image pytorch/pytorch --disk 40 --label it",
     ),
-    Command(
-        "start instance", RENTING, "start a stopped instance",
+    Command("start instance", RENTING, "start a stopped instance",
         InstanceChange("running", start_call), SEVERAL,
         example="start instance 5001 --wait",
     ),
-    Command(
-        "stop instance", RENTING, "stop an instance; its disk stays, and costs",
+    Command("stop instance", RENTING, "stop an instance; its disk stays, and costs",
         stop_instance, SEVERAL + InstanceChange.arguments,
         example="stop instance 5001",
     ),
-    Command(
-        "label instance", RENTING, "name an instance", Change(label_call),
+    Command("label instance", RENTING, "name an instance", Change(label_call),
         """
         id     id    its id
         label  text  its new name; '' for none
         """,
         example="label instance 5001 training",
     ),
-    Command(
-        "change bid", RENTING, "change the bid for an interruptible instance",
+    Command("change bid", RENTING, "change the bid for an interruptible instance",
         Change(bid_call),
         """
         id             id       its id
@@ -3301,18 +3285,15 @@ COMMANDS = (
         """,
         example="change bid 5001 --price 0.3",
     ),
-    Command(
-        "destroy instance", RENTING, "give an instance back; its data are lost",
+    Command("destroy instance", RENTING, "give an instance back; its data are lost",
         destroy_instance,
         SEVERAL + "-y, --yes  flag  do not ask" + InstanceChange.arguments,
         example="destroy instance 5001 -y",
     ),
-    Command(
-        "show machines", HOSTING, "list the machines that you rent out",
+    Command("show machines", HOSTING, "list the machines that you rent out",
         Listing(machines, MACHINE_COLUMNS),
     ),
-    Command(
-        "list machine", HOSTING, "offer a machine for rent, or change its prices",
+    Command("list machine", HOSTING, "offer a machine for rent, or change its prices",
         list_machine,
         SEVERAL
         + """
@@ -3330,20 +3311,17 @@ COMMANDS = (
         """,
         example="list machine 12345 --price_gpu 0.5 --end_date 2030-12-31",
     ),
-    Command(
-        "unlist machine", HOSTING, "take a machine off the market",
+    Command("unlist machine", HOSTING, "take a machine off the market",
         Change(unlist_call), SEVERAL, example="unlist machine 12345",
     ),
-    Command(
-        "set min-bid", HOSTING, "set the least bid for a machine", Change(min_bid_call),
+    Command("set min-bid", HOSTING, "set the least bid for a machine", Change(min_bid_call),
         """
         id             id      its id
         --price PRICE  price!  $/hour per GPU
         """,
         example="set min-bid 12345 --price 0.25",
     ),
-    Command(
-        "set defjob", HOSTING, "give a machine a job for idle times",
+    Command("set defjob", HOSTING, "give a machine a job for idle times",
         Change(set_defjob_call),
         """
         id                         id     its id
@@ -3355,21 +3333,17 @@ COMMANDS = (
         """,
         example="set defjob 12345 --price_gpu 0.1 --image ubuntu --args sleep 1d",
     ),
-    Command(
-        "remove defjob", HOSTING, "take a machine's default job away",
+    Command("remove defjob", HOSTING, "take a machine's default job away",
         Change(remove_defjob_call), "id  id  its id", example="remove defjob 12345",
     ),
-    Command(
-        "show user", BILLS, "show your account", show_user,
+    Command("show user", BILLS, "show your account", show_user,
         "-q, --quiet  flag  one line: id, e-mail, balance and credit" + TABLE_OPTIONS,
     ),
-    Command(
-        "show invoices", BILLS, "list charges and payments", show_invoices,
+    Command("show invoices", BILLS, "list charges and payments", show_invoices,
         BILLS_OPTIONS + Listing.arguments,
         example="show invoices -s 2026-01 -e 2026-03",
     ),
-    Command(
-        "generate pdf-invoices", BILLS, "draw charges and payments as a PDF",
+    Command("generate pdf-invoices", BILLS, "draw charges and payments as a PDF",
         generate_pdf,
         BILLS_OPTIONS
         + """
@@ -3378,25 +3352,20 @@ COMMANDS = (
         """,
         example="generate pdf-invoices -s 2026-01 -e 2026-03",
     ),
-    Command(
-        "set api-key", ACCOUNT, "keep your API key", set_api_key,
+    Command("set api-key", ACCOUNT, "keep your API key", set_api_key,
         "new_api_key  text  the key; - reads it from stdin",
         example="set api-key -",
     ),
-    Command(
-        "create account", ACCOUNT, "say how to get an API key", nothing_to_call,
+    Command("create account", ACCOUNT, "say how to get an API key", nothing_to_call,
         "ignored*  rest  any words",
     ),
-    Command(
-        "login", ACCOUNT, "say how to get an API key", nothing_to_call,
+    Command("login", ACCOUNT, "say how to get an API key", nothing_to_call,
         "ignored*  rest  any words",
     ),
-    Command(
-        "completion", ACCOUNT, "print a script that completes commands in the shell",
+    Command("completion", ACCOUNT, "print a script that completes commands in the shell",
         completion, "shell  shell  bash or zsh", example="completion bash",
     ),
-    Command(
-        "help", ACCOUNT, "show this, or the help of a command or a topic", show_help,
+    Command("help", ACCOUNT, "show this, or the help of a command or a topic", show_help,
         "command*  text  a command, or a topic", example="help query",
     ),
 )  # fmt: skip
@@ -3449,7 +3418,12 @@ class Words:
         """Takes an option and its value from the front of the words, if it is one."""
         name, equals, value = words[0].partition("=")
         option = self.options.get(plain(name))
-        if option is None and re.match("-[^-].", words[0]):  # -qb, -odph
+        if (
+            option is None
+            and re.match("-[^-].", name)
+            and f"-{name}" not in self.options
+        ):
+            # One dash: -odph is -o dph, and -qb is -q -b.
             option = self.options.get(words[0][:2])
             name, equals, value = words[0][:2], "=", words[0][2:]
             if option and option.is_flag:
@@ -3684,23 +3658,23 @@ class Console(World):
         self.stdout, self.stderr = stdout, stderr
         self.rewriting = False  # whether a progress line stands on the terminal
 
-    def say(self, text: str, end: str = "\n") -> None:
+    def say(self, text: str) -> None:
         """Writes on stderr, in place of a progress line."""
         try:
-            if self.rewriting:
-                print("\r\x1b[K", end="", file=self.stderr)
-            self.rewriting = not end
             if self.stderr:
-                print(text, end=end, file=self.stderr, flush=True)
+                clear = "\r\x1b[K" if self.rewriting else ""
+                print(f"{clear}{text}", end="", file=self.stderr, flush=True)
         except OSError:  # nobody is there to be told
             self.stderr = None
+        self.rewriting = False
 
     def note(self, text: str) -> None:
-        self.say(f"vast.py: {visible(text)}")
+        self.say(f"vast.py: {visible(text)}\n")
 
     def progress(self, text: str, milestone: bool = False) -> None:
         if self.stderr and self.stderr.isatty():
-            self.say(visible(text)[:79], end="")
+            self.say(visible(text)[:79])
+            self.rewriting = True
         elif milestone:
             self.note(text)
 
@@ -3708,8 +3682,7 @@ class Console(World):
         terminal = self.stdin and self.stdin.isatty()
         if not (self.stdin and terminal and self.stderr and self.stderr.isatty()):
             return True
-        self.say(f"{question} [y/N] ", end="")
-        self.rewriting = False
+        self.say(f"{question} [y/N] ")
         return self.stdin.readline().strip().lower() in ("y", "yes")
 
 
@@ -3769,11 +3742,11 @@ class Output:
         """Says an error on stderr."""
         self.worse(error.status)
         if self.raw:
-            self.console.say(json.dumps(error.as_json(), sort_keys=True))
+            self.console.say(json.dumps(error.as_json(), sort_keys=True) + "\n")
             return
         self.console.note(str(error))
         if isinstance(error, QueryError):
-            self.console.say(caret(error))
+            self.console.say(f"{caret(error)}\n")
 
     def finish(self) -> None:
         """Writes the JSON document."""
@@ -3789,6 +3762,8 @@ class Output:
     def write(self, content: str | bytes) -> None:
         """Writes to stdout. What cannot be written there, on a full disk, is said on
         stderr, so that no id of a rented instance is lost; a closed pipe is no error."""
+        if self.console.rewriting:
+            self.console.say("")
         stdout = self.console.stdout
         try:
             if stdout is None:
@@ -3805,8 +3780,7 @@ class Output:
             self.worse(ExitStatus.REFUSED)
             text = content if isinstance(content, str) else ""
             self.console.note(f"cannot write to stdout: {error.strerror or error}")
-            self.console.say(text[:2000], end="")
-            self.console.rewriting = False
+            self.console.say(text[:2000])
 
 
 def discard(stream: TextIO | None) -> TextIO:
@@ -3842,8 +3816,7 @@ def run(words: list[str], console: Console, output: Output) -> None:
         text = verb_help(verb) if verb else main_help()
         if "--help" in found.given:
             return output.write(text)
-        console.say(text, end="")
-        console.rewriting = False
+        console.say(text)
         return output.worse(ExitStatus.USAGE)
     if "--help" in found.given:
         return output.write(help_text([command.name]))
@@ -3873,6 +3846,8 @@ def main(argv: Sequence[str] | None = None, console: Console | None = None) -> i
         output.fail(error)
     except KeyboardInterrupt:
         output.fail(Interrupted("interrupted"))
+    if console.rewriting:
+        console.say("")
     return int(output.status)
 
 
