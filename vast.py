@@ -53,7 +53,8 @@ if TYPE_CHECKING:  # pragma: no cover - only mypy reads it
     from decimal import Decimal
     from typing import Any, NoReturn, TextIO
 
-    from requests import PreparedRequest, Response, Session as HttpSession
+    from requests import PreparedRequest, Response
+    from requests import Session as HttpSession
 
     Row = dict[str, Any]
 
@@ -1718,10 +1719,10 @@ def number(value: object) -> Decimal | None:
     """Read a number or numeric text; None for anything else, and from 10^12 on."""
     import decimal  # whole: for each row `from decimal` would take five times as long
 
-    if isinstance(value, bool) or not isinstance(value, (int, str, decimal.Decimal)):
+    if isinstance(value, bool) or not isinstance(value, (int, str, float)):
         return None
     try:
-        found = decimal.Decimal(value)
+        found = decimal.Decimal(str(value))
     except decimal.InvalidOperation:
         return None
     small = found.is_finite() and (not found or found.adjusted() < 12)
@@ -1750,6 +1751,38 @@ def money(value: Decimal | None, unknown: str = "-") -> str:
 def local_date(when: int | None) -> str:
     """Return unix seconds as a local date like 2022-01-31, None as ''."""
     return "" if when is None else "%d-%02d-%02d" % time.localtime(when)[:3]
+
+
+def row_time(value: object) -> int | None:
+    """Read unix seconds, without their fraction."""
+    found = number(value)
+    return int(found) if found is not None and 0 <= found < LAST_SECOND else None
+
+
+def row_id(row: dict[str, object]) -> str:
+    """Return the id of a row, which payments of the newer call keep further down."""
+    found, more = row.get("id"), row.get("metadata")
+    if found is None and isinstance(more, dict):
+        found = more.get("invoice_id")
+    return printable(found)
+
+
+def row_item(row: dict[str, object], is_charge: bool) -> str:
+    """Return the description, or what a row without one stands for."""
+    text = printable(row.get("description"))
+    if text or is_charge:
+        return text or printable(row.get("source")) or "Charge"
+    text = "Add Credit" if row.get("is_credit") is True else "Auto-Billing"
+    card = printable(row.get("last4"))[-4:]
+    return f"{text} (card ...{card})" if card else text
+
+
+def row_detail(row: dict[str, object]) -> str:
+    """Return what a row of the newer charges call is made up of, '' for any other."""
+    items = row.get("items")
+    parts = [x for x in items if isinstance(x, dict)] if isinstance(items, list) else []
+    texts = (f"{part.get('type')} {part.get('description')}" for part in parts)
+    return printable("; ".join(texts))
 
 
 class Line:
@@ -1787,35 +1820,9 @@ class Line:
         return self.when is None or (self.since <= end and self.when >= start)
 
 
-def row_time(value: object) -> int | None:
-    """Read unix seconds, without their fraction."""
-    found = number(value)
-    return int(found) if found is not None and 0 <= found < LAST_SECOND else None
-
-
-def row_id(row: dict[str, object]) -> str:
-    """Return the id of a row, which payments of the newer call keep further down."""
-    more = row.get("metadata")
-    inner = more.get("invoice_id") if isinstance(more, dict) else None
-    return printable(row.get("id", inner))
-
-
-def row_item(row: dict[str, object], is_charge: bool) -> str:
-    """Return the description, or what a row without one stands for."""
-    text = printable(row.get("description"))
-    if text or is_charge:
-        return text or printable(row.get("source")) or "Charge"
-    text = "Add Credit" if row.get("is_credit") is True else "Auto-Billing"
-    card = printable(row.get("last4"))[-4:]
-    return f"{text} (card ...{card})" if card else text
-
-
-def row_detail(row: dict[str, object]) -> str:
-    """Return what a row of the newer charges call is made up of, '' for any other."""
-    items = row.get("items")
-    parts = [x for x in items if isinstance(x, dict)] if isinstance(items, list) else []
-    texts = (f"{part.get('type')} {part.get('description')}" for part in parts)
-    return printable("; ".join(texts))
+def side(lines: Iterable[Line], is_charge: bool) -> list[Line]:
+    """Return the charges, or the payments."""
+    return [line for line in lines if line.is_charge is is_charge]
 
 
 def lines_of(
@@ -1831,11 +1838,6 @@ def lines_of(
         lines = side(lines, SECTIONS[only][1])
     lines = [line for line in lines if line.within(start, end)]
     return sorted(lines, key=lambda line: (line.when is None, line.when or 0))
-
-
-def side(lines: Iterable[Line], is_charge: bool) -> list[Line]:
-    """Return the charges, or the payments."""
-    return [line for line in lines if line.is_charge is is_charge]
 
 
 def total(lines: Iterable[Line]) -> Decimal:
@@ -1862,6 +1864,16 @@ def invoice_file(number: int, start: int | None, end: int | None, only: str) -> 
     """Return the file's name; None is an end of the range that was not asked for."""
     parts = ("invoice", str(number), local_date(start), local_date(end), only)
     return "_".join(part for part in parts if part) + ".pdf"
+
+
+def bill_to(user: dict[str, object]) -> list[str]:
+    """Return the lines of the customer's address that there are."""
+    keys = ("line1", "line2", "city", "zip", "country")
+    parts = (printable(user.get("billaddress_" + key)) for key in keys)
+    first, second, city, code, country = parts
+    name = printable(user.get("fullname") or user.get("username"))
+    texts = (name, first, second, f"{city} {code}".strip(), country)
+    return [text for text in texts if text]
 
 
 class Invoice:
@@ -1894,16 +1906,6 @@ class Invoice:
         ]
 
 
-def bill_to(user: dict[str, object]) -> list[str]:
-    """Return the lines of the customer's address that there are."""
-    keys = ("line1", "line2", "city", "zip", "country")
-    parts = (printable(user.get("billaddress_" + key)) for key in keys)
-    first, second, city, code, country = parts
-    name = printable(user.get("fullname") or user.get("username"))
-    texts = (name, first, second, f"{city} {code}".strip(), country)
-    return [text for text in texts if text]
-
-
 # Measures are points, counted on an A4 page from its lower left corner.
 WIDTH, HEIGHT, LEFT, RIGHT = 595, 842, 48, 547
 TOP, BOTTOM = 786, 58  # of what stands between the margins of a page but the first
@@ -1925,7 +1927,7 @@ ITEM_COLUMNS = (
 )  # fmt: skip
 SUMS = (("", LEFT, 256, False), ("", RIGHT, 200, True))
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # pragma: no cover - only mypy reads it
     Place = tuple[str, int, int, bool]
     Box = tuple[float, float, float, float, str]  # x, y, width, height, colour
     Text = tuple[float, float, str, float, bool, str]  # x, y, text, size, bold, colour
@@ -2022,7 +2024,7 @@ class Sheets:
         width = RIGHT - LEFT + 2 * BLEED
         self.boxes.append((LEFT - BLEED, self.y - height, width, height, colour))
 
-    def headings(self, title: str, columns: Sequence[Column]) -> None:
+    def headings(self, title: str, columns: Sequence[Place]) -> None:
         """Write the title of a table and the headings of its columns."""
         self.y -= 12
         self.text(LEFT, title, RIGHT - LEFT, size=11, bold=True)
@@ -2032,7 +2034,7 @@ class Sheets:
         self.stripe(0.6, INK)
         self.y -= 1
 
-    def sums(self, columns: Sequence[Column], texts: Iterable[str]) -> None:
+    def sums(self, columns: Sequence[Place], texts: Iterable[str]) -> None:
         """Write a row of sums below a line."""
         self.stripe(0.6, INK)
         self.y -= 13
@@ -2040,23 +2042,22 @@ class Sheets:
         self.y -= 22
 
 
-def draw(
-    invoice: Invoice,
-    widths: tuple[Widths, Widths],
-    on_page: Callable[[int], object],
-) -> list[Page]:
-    """Lay an invoice out on pages; on_page hears how many there are so far."""
-    sheets = Sheets(widths, on_page)
-    draw_head(sheets, invoice)
-    for title, is_charge in invoice.sections:
-        lines = side(invoice.lines, is_charge)
-        if lines:
-            draw_table(sheets, title, lines)
-    if invoice.lines:
-        draw_months(sheets, invoice)
-    draw_end(sheets, invoice)
-    draw_margins(sheets, invoice)
-    return sheets.pages
+def draw_panel(sheets: Sheets, invoice: Invoice) -> None:
+    """Draw the range and the sums that the invoice is about."""
+    parts = invoice.sections if len(invoice.sections) > 1 else []
+    columns = [(title, x, 82, True) for (title, _), x in zip(parts, (320, 415))]
+    sums = [money(total(side(invoice.lines, is_charge))) for _, is_charge in parts]
+    sheets.stripe(60, PALE)
+    sheets.y -= 20
+    sheets.text(LEFT + 4, "Range", 182, colour=GREY)
+    sheets.cells(columns, [column[0] for column in columns], colour=GREY)
+    sheets.text(RIGHT - 4, "Total (USD)", 115, True, colour=GREY)
+    sheets.y -= 21
+    low = sheets.y - 39
+    sheets.cells(columns, sums, 11)
+    sheets.text(RIGHT - 4, money(total(invoice.lines)), 115, True, 17, True)
+    sheets.paragraphs(LEFT + 4, [invoice.period], 182, 2)
+    sheets.y = low
 
 
 def draw_head(sheets: Sheets, invoice: Invoice) -> None:
@@ -2080,24 +2081,6 @@ def draw_head(sheets: Sheets, invoice: Invoice) -> None:
     draw_panel(sheets, invoice)
 
 
-def draw_panel(sheets: Sheets, invoice: Invoice) -> None:
-    """Draw the range and the sums that the invoice is about."""
-    parts = invoice.sections if len(invoice.sections) > 1 else []
-    columns = [(title, x, 82, True) for (title, _), x in zip(parts, (320, 415))]
-    sums = [money(total(side(invoice.lines, is_charge))) for _, is_charge in parts]
-    sheets.stripe(60, PALE)
-    sheets.y -= 20
-    sheets.text(LEFT + 4, "Range", 182, colour=GREY)
-    sheets.cells(columns, [column[0] for column in columns], colour=GREY)
-    sheets.text(RIGHT - 4, "Total (USD)", 115, True, colour=GREY)
-    sheets.y -= 21
-    low = sheets.y - 39
-    sheets.cells(columns, sums, 11)
-    sheets.text(RIGHT - 4, money(total(invoice.lines)), 115, True, 17, True)
-    sheets.paragraphs(LEFT + 4, [invoice.period], 182, 2)
-    sheets.y = low
-
-
 def draw_table(sheets: Sheets, title: str, lines: list[Line]) -> None:
     """Draw a section: its rows in stripes, then its subtotal."""
     sheets.need(90)
@@ -2106,11 +2089,12 @@ def draw_table(sheets: Sheets, title: str, lines: list[Line]) -> None:
     for index, line in enumerate(lines):
         texts = [(text, INK) for text in sheets.wrap(line.item, room)]
         texts += [(text, GREY) for text in sheets.wrap(line.detail, room)]
-        tail = 30 if line is lines[-1] else 0  # the subtotal stays with a row
+        # Only very long rows go over to the next page; the subtotal follows a row.
+        tail = 30 if line is lines[-1] else 0
         for place, (text, colour) in enumerate(texts):
             first, last = place == 0, place + 1 == len(texts)
-            whole = min(len(texts), 12) if first else 1  # so do most rows' lines
-            if sheets.need(whole * LEADING + 2 * PADDING + tail):
+            together = min(len(texts), 12) if first else 1
+            if sheets.need(together * LEADING + 2 * PADDING + tail):
                 sheets.headings(title + " (continued)", ITEM_COLUMNS)
             if index % 2:
                 sheets.stripe(LEADING + PADDING * (first + last), PALE)
@@ -2138,7 +2122,7 @@ def draw_months(sheets: Sheets, invoice: Invoice) -> None:
         months.setdefault(line.date[:7] or "No date", []).append(line)
     bars = {month: total(side(lines, True)) for month, lines in months.items()}
     longest = max(bars.values())
-    sheets.need(min(80 + 17 * len(months), TOP - BOTTOM))
+    sheets.need(min(160 + 17 * len(months), TOP - BOTTOM))
     sheets.headings("Summary by month", columns)
     for month, lines in months.items():
         if sheets.need(60):
@@ -2173,7 +2157,8 @@ def draw_end(sheets: Sheets, invoice: Invoice) -> None:
 
 def draw_margins(sheets: Sheets, invoice: Invoice) -> None:
     """Write the foot of each page, and the head of each but the first."""
-    for index, (sheets.boxes, sheets.texts) in enumerate(sheets.pages, 1):
+    for index, page in enumerate(sheets.pages, 1):
+        sheets.boxes, sheets.texts = page
         if index > 1:
             sheets.y = HEIGHT - 38
             sheets.text(LEFT, f"Invoice {invoice.number}", 200, False, 9, True)
@@ -2183,9 +2168,43 @@ def draw_margins(sheets: Sheets, invoice: Invoice) -> None:
         sheets.y = 46
         sheets.stripe(0.6, RULE)
         sheets.y = 32
-        page = f"Page {index} of {len(sheets.pages)}"
+        place = f"Page {index} of {len(sheets.pages)}"
         sheets.text(LEFT, ", ".join(ISSUER), 300, False, 7.5, colour=GREY)
-        sheets.text(RIGHT, page, 100, True, 7.5, colour=GREY)
+        sheets.text(RIGHT, place, 100, True, 7.5, colour=GREY)
+
+
+def draw(
+    invoice: Invoice,
+    widths: tuple[Widths, Widths],
+    on_page: Callable[[int], object],
+) -> list[Page]:
+    """Lay an invoice out on pages; on_page hears how many there are so far."""
+    sheets = Sheets(widths, on_page)
+    draw_head(sheets, invoice)
+    for title, is_charge in invoice.sections:
+        lines = side(invoice.lines, is_charge)
+        if lines:
+            draw_table(sheets, title, lines)
+    if invoice.lines:
+        draw_months(sheets, invoice)
+    draw_end(sheets, invoice)
+    draw_margins(sheets, invoice)
+    return sheets.pages
+
+
+def encoded(text: str) -> list[tuple[str, str]]:
+    """Split text into pairs of a font and its codes, as characters up to U+00FF."""
+    if text.isascii():
+        return [("F", text)]
+    codes = {ord(char): 128 + index for index, char in enumerate(LATIN)}
+    return [
+        (
+            ("L", run.translate(codes))
+            if run[0] in LATIN
+            else ("F", run.encode("cp1252").decode("latin-1"))
+        )
+        for run in re.findall(f"[{LATIN}]+|[^{LATIN}]+", text)
+    ]
 
 
 def operators(page: Page) -> bytes:
@@ -2204,21 +2223,6 @@ def operators(page: Page) -> bytes:
             out.append("(%s) Tj" % codes.replace(")", "\\)"))
     out.append("ET")
     return "\n".join(out).encode("latin-1")
-
-
-def encoded(text: str) -> list[tuple[str, str]]:
-    """Split text into pairs of a font and its codes, as characters up to U+00FF."""
-    if text.isascii():
-        return [("F", text)]
-    codes = {ord(char): 128 + index for index, char in enumerate(LATIN)}
-    return [
-        (
-            ("L", run.translate(codes))
-            if run[0] in LATIN
-            else ("F", run.encode("cp1252").decode("latin-1"))
-        )
-        for run in re.findall(f"[{LATIN}]+|[^{LATIN}]+", text)
-    ]
 
 
 def font_widths(font: str) -> Widths:
@@ -2268,16 +2272,22 @@ def pdf_facts(invoice: Invoice, created: datetime) -> dict[str, str]:
     return {**facts, "CreationDate": date, "ModDate": date}
 
 
+def load_borb() -> None:
+    """Import borb, and keep it to its task. Raises UsageError when it is not there."""
+    try:
+        from borb.pdf import UsageStatistics
+    except ImportError:
+        hint = "python3 -m pip install 'borb>=3.0.9,<4'"
+        raise UsageError(f"the PDF needs borb, to be had by: {hint}", "borb") from None
+    # Else borb reports over the network when Python ends, and takes over Ctrl-C.
+    UsageStatistics.opt_out()
+
+
 def invoice_pdf(
     invoice: Invoice, created: datetime, on_page: Callable[[int], object]
 ) -> tuple[bytes, int]:
     """Return an invoice as a PDF file, and the number of its pages."""
-    try:
-        from borb.pdf import UsageStatistics
-    except ImportError:
-        raise VastError("no borb: python3 -m pip install 'borb>=3.0.9,<4'") from None
-    # Else borb reports over the network when Python ends, and takes over Ctrl-C.
-    UsageStatistics.opt_out()
+    load_borb()
     import hashlib
     import io
 
@@ -2341,8 +2351,8 @@ KINDS: dict[str, Callable[[str], Any]] = {
 
 
 class Argument:
-    """An argument of a command, from its line in the table: names and value, kind, help,
-    at least two blanks apart.
+    """An argument of a command, from its line in the table: names and value, kind,
+    help, at least two blanks apart.
 
     A plain word ends with + or * where several are taken, with ? where it may be
     missing. A kind may end with =DEFAULT, or with ! where the option must be given.
@@ -2671,26 +2681,30 @@ def environment(texts: Sequence[str]) -> dict[str, str]:
         raise UsageError(f"--env: {error}".lower()) from None
     found: dict[str, str] = {}
     while words:
-        word = words.pop(0)
-        flag, value = "-e", word
-        if word.startswith("-"):
-            flag = {"--env": "-e", "--publish": "-p", "--volume": "-v"}.get(word, word)
-            flag, value = flag[:2], flag[2:].removeprefix("=")
-            if word.startswith("--") and flag == "--" or flag not in ENV_FLAGS:
-                raise UsageError(f"--env cannot carry '{word}', only -e -p -v -h")
-            if not value and not words:
-                raise UsageError(f"--env: a value is missing behind '{word}'")
-            value = value or words.pop(0)
+        flag = ENV_FLAGS.get(words[0])
+        if flag:
+            del words[0]
+        elif words[0][:2] in ENV_FLAGS:  # -p80:80
+            flag, words[0] = words[0][:2], words[0][2:]
+        elif words[0].startswith("-"):
+            raise UsageError(f"--env cannot carry '{words[0]}', only -e -p -v -h")
+        if not words:
+            raise UsageError(f"--env: a value is missing behind '{flag}'")
+        value = words.pop(0)
         name, equals, content = value.partition("=")
-        if flag == "-e" and not (name and equals):
+        if flag in ("-p", "-v"):
+            found[f"{flag} {value}"] = "1"
+        elif flag == "-h":
+            found["-h"] = value
+        elif name and equals:
+            found[name] = content
+        else:
             raise UsageError(f"--env: '{value}' is not of the form NAME=VALUE")
-        if flag == "-h":
-            name, content = flag, value
-        found.update({name: content} if flag in "-e-h" else {f"{flag} {value}": "1"})
     return found
 
 
-ENV_FLAGS = ("-e", "-p", "-v", "-h")
+ENV_FLAGS = {"--env": "-e", "--publish": "-p", "--volume": "-v", "--hostname": "-h"}
+ENV_FLAGS |= {flag: flag for flag in ENV_FLAGS.values()}
 
 
 def run_type(args: Arguments) -> str | None:
@@ -2983,13 +2997,18 @@ def machines(session: Session, args: Arguments) -> list[Row]:
 def show_user(session: Session, args: Arguments) -> Iterator[Shown]:
     """`show user`: the fields that have a value, without credentials."""
     user = the_user(session)
+    # Whatever has a fraction there is dollars.
+    shown = {
+        name: money(figure(value)) if isinstance(value, float) else value
+        for name, value in user.items()
+    }
     if args.quiet:
-        line = [user.get(name) for name in ("id", "email", "balance", "credit")]
+        line = [shown.get(name) for name in ("id", "email", "balance", "credit")]
         yield Result(user, " ".join(map(cell, line)))
         return
     rows = [
         {"Field": name, "Value": value}
-        for name, value in user.items()
+        for name, value in shown.items()
         if value not in (None, "")
     ]
     yield Table(rows, columns("Field Field -\nValue Value -"), value=user)
@@ -3073,9 +3092,11 @@ Amount      amount    %s
 
 def invoice_cells(line: Line) -> Row:
     """What a line of an invoice shows in a table, and the fields of its row."""
-    figures = {name: getattr(line, name) for name in ("quantity", "rate", "amount")}
-    texts = {name: getattr(line, name) for name in ("id", "date", "kind", "item")}
-    return {**line.row, **texts, **{name: money(it) for name, it in figures.items()}}
+    cells = {name: getattr(line, name) for name in ("id", "date", "kind", "item")}
+    for name in ("quantity", "rate", "amount"):
+        value = getattr(line, name)
+        cells[name] = None if value is None else f"{value:f}"
+    return {**line.row, **cells}
 
 
 def show_invoices(session: Session, args: Arguments) -> Iterator[Shown]:
@@ -3085,11 +3106,13 @@ def show_invoices(session: Session, args: Arguments) -> Iterator[Shown]:
     value = {"invoices": rows, "current": bills.current}
     cells_of = [invoice_cells(line) for line in bills.lines]
     yield Table(cells_of, columns(INVOICE_COLUMNS), value)
-    for name, sign in (("charges", True), ("payments", False)):
-        lines = [line for line in bills.lines if line.is_charge is sign]
-        session.world.note(f"{name}: ${money(total(lines))}")
-    current = current_charges(bills.current)
-    session.world.note(f"current charges: ${money(current)}")
+    if not args.quiet:
+        for title, is_charge in SECTIONS.values():
+            sum_of = total(side(bills.lines, is_charge))
+            session.world.note(f"{title.lower()}: {money(sum_of)} USD")
+        session.world.note(
+            f"not billed yet: {money(current_charges(bills.current))} USD"
+        )
 
 
 def generate_pdf(session: Session, args: Arguments) -> Iterator[Shown]:
@@ -3098,6 +3121,8 @@ def generate_pdf(session: Session, args: Arguments) -> Iterator[Shown]:
 
     if args.output == "-" and args.raw:
         raise UsageError("--raw does not go with --output -: there is one stdout")
+    if not args.dry_run:
+        load_borb()
     bills = Bills(session, args)
     period, world = bills.period, session.world
     number = invoice_number(period.end)
@@ -3302,10 +3327,10 @@ COMMANDS = (
         -u, --price_inetu PRICE_INETU      price     $/GB uploaded
         -d, --price_inetd PRICE_INETD      price     $/GB downloaded
         -m, --min_chunk MIN_CHUNK          gpus      the least number of GPUs to rent
-        -e, --end_date END_DATE            text      until then: a date, or unix seconds
+        -e, --end_date END_DATE            text      until this date, or unix seconds
         -b, --price_min_bid PRICE_MIN_BID  price     $/hour per GPU, the least bid
-        -r, --discount_rate DISCOUNT_RATE  fraction  most that long rentals get off, 0..1
-        -l, --duration DURATION            duration  30 days, 2 weeks, 1 year, or seconds
+        -r, --discount_rate DISCOUNT_RATE  fraction  the most that is taken off, 0..1
+        -l, --duration DURATION            duration  30 days, 2 weeks, or seconds
         -v, --vol_size VOL_SIZE            volume    GB to rent out as volumes, or 0
         -z, --vol_price VOL_PRICE          price     $/GB/month of volumes
         """,
@@ -3314,7 +3339,8 @@ COMMANDS = (
     Command("unlist machine", HOSTING, "take a machine off the market",
         Change(unlist_call), SEVERAL, example="unlist machine 12345",
     ),
-    Command("set min-bid", HOSTING, "set the least bid for a machine", Change(min_bid_call),
+    Command("set min-bid", HOSTING, "set the least bid for a machine",
+        Change(min_bid_call),
         """
         id             id      its id
         --price PRICE  price!  $/hour per GPU
@@ -3362,10 +3388,10 @@ COMMANDS = (
     Command("login", ACCOUNT, "say how to get an API key", nothing_to_call,
         "ignored*  rest  any words",
     ),
-    Command("completion", ACCOUNT, "print a script that completes commands in the shell",
+    Command("completion", ACCOUNT, "print a script for completion in the shell",
         completion, "shell  shell  bash or zsh", example="completion bash",
     ),
-    Command("help", ACCOUNT, "show this, or the help of a command or a topic", show_help,
+    Command("help", ACCOUNT, "show this, or help on a command or a topic", show_help,
         "command*  text  a command, or a topic", example="help query",
     ),
 )  # fmt: skip
@@ -3760,8 +3786,8 @@ class Output:
         self.write(json_text(value, bool(stdout and stdout.isatty())) + "\n")
 
     def write(self, content: str | bytes) -> None:
-        """Writes to stdout. What cannot be written there, on a full disk, is said on
-        stderr, so that no id of a rented instance is lost; a closed pipe is no error."""
+        """Writes to stdout, where a closed pipe is no error. What does not go there, as
+        on a full disk, is said on stderr: no id of a rented instance is lost."""
         if self.console.rewriting:
             self.console.say("")
         stdout = self.console.stdout
