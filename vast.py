@@ -1038,8 +1038,8 @@ class Arguments(argparse.Namespace):
     duration: str | None
     vol_size: int | None
     vol_price: float | None
-    start_date: datetime | None
-    end_date: Any  # datetime or None; text for `list machine`, which takes seconds too
+    start_date: int | None  # unix seconds
+    end_date: Any  # the same; for `list machine` text at first
     only_charges: bool
     only_credits: bool
     output: str | None
@@ -1129,8 +1129,8 @@ def duration(text: str) -> str:
     return text
 
 
-def parse_date(text: str, last: bool) -> datetime:
-    """A date in words, in the local zone unless it names one.
+def parse_date(text: str, last: bool) -> int:
+    """A date in words as unix seconds, in the local zone unless it names one.
 
     Parts that are missing are their last where `last` is true, else their first:
     "2022-02" ends with February's last second, or starts with its first. A date
@@ -1147,10 +1147,18 @@ def parse_date(text: str, last: bool) -> datetime:
             first = parse(text, default=datetime(2000, 1, 1))
             end = parse(text, default=datetime(2004, 12, 31, 23, 59, 59))
             if first.year == end.year:
-                return (end if last else first).astimezone()
+                return int((end if last else first).timestamp())
     except (ValueError, OverflowError, OSError, Warning):
         raise UsageError(f"'{text}' is no date; write 2022-02-03") from None
     raise UsageError(f"'{text}' lacks a year; write 2022-02-03")
+
+
+def moment(seconds: float) -> str:
+    """A date in the local zone, which it names. Raises UsageError."""
+    try:
+        return time.strftime("%Y-%m-%d %H:%M:%S %Z", time.localtime(seconds))
+    except (ValueError, OverflowError, OSError):
+        raise UsageError(f"{seconds} is no date of our time") from None
 
 
 def base_url(text: str) -> str:
@@ -2882,43 +2890,36 @@ def destroy_instance(session: Session, args: Arguments) -> Iterator[Shown]:
     yield from InstanceChange("gone", destroy_call)(session, args)
 
 
-# What a host can say of a machine: the option, the service's name, the words around
-# the value in what is said afterwards.
-LISTED = (
-    ("price_gpu", "price_gpu", "${}/h per GPU"),
-    ("price_disk", "price_disk", "${}/GB/month of disk"),
-    ("price_inetu", "price_inetu", "${}/GB uploaded"),
-    ("price_inetd", "price_inetd", "${}/GB downloaded"),
-    ("price_min_bid", "price_min_bid", "bids from ${}/h per GPU"),
-    ("min_chunk", "min_chunk", "{} GPUs at least"),
-    ("discount_rate", "credit_discount_max", "a discount of up to {}"),
-    ("vol_size", "vol_size", "volumes of {} GB"),
-    ("vol_price", "vol_price", "${}/GB/month of volume"),
-    ("image", "image", "image {}"),
-    ("args", "args", "arguments {}"),
-    ("duration", "duration", "for {}"),
-    ("end_date", "end_date", "until {}"),
-)
+# What a host can say of a machine, by option: the service's name for it, and the words
+# around the value in what is said afterwards.
+LISTED = {
+    "price_gpu": ("price_gpu", "${:.10g}/h per GPU"),
+    "price_disk": ("price_disk", "${:.10g}/GB/month of disk"),
+    "price_inetu": ("price_inetu", "${:.10g}/GB uploaded"),
+    "price_inetd": ("price_inetd", "${:.10g}/GB downloaded"),
+    "price_min_bid": ("price_min_bid", "bids from ${:.10g}/h per GPU"),
+    "min_chunk": ("min_chunk", "{} GPUs at least"),
+    "discount_rate": ("credit_discount_max", "a discount of up to {}"),
+    "vol_size": ("vol_size", "volumes of {} GB"),
+    "vol_price": ("vol_price", "${:.10g}/GB/month of volume"),
+    "image": ("image", "image {}"),
+    "args": ("args", "arguments {}"),
+    "duration": ("duration", "for {}"),
+    "end_date": ("end_date", "until {}"),
+}
 
 
-def listed_body(number: int, args: Arguments) -> Row:
-    """A machine and what was said of it, as the service takes it."""
-    given = ((wire, getattr(args, name, None)) for name, wire, _ in LISTED)
-    return {"machine": number} | {key: it for key, it in given if it is not None}
-
-
-def listed_words(args: Arguments) -> str:
-    """What was said of a machine, for people: only what was given."""
-    given = ((getattr(args, name, None), words) for name, _, words in LISTED)
-    said = [words.format(shown(value)) for value, words in given if value is not None]
-    return ", ".join(said) or "at the prices it had"
-
-
-def shown(value: object) -> str:
-    """A value that was typed, for people: numbers as short as they go."""
-    if isinstance(value, list):
-        return " ".join(value) or "none"
-    return f"{value:.10g}" if isinstance(value, float) else str(value)
+def listed(args: Arguments) -> tuple[Row, str]:
+    """What was said of a machine, as the service takes it and in words for people."""
+    body: Row = {}
+    said = []
+    show: dict[str, Callable[[Any], str]] = {"args": " ".join, "end_date": moment}
+    for name, (wire, words) in LISTED.items():
+        value = getattr(args, name, None)
+        if value is not None:
+            body[wire] = value
+            said.append(words.format(show[name](value) if name in show else value))
+    return body, ", ".join(said) or "at the prices it had"
 
 
 def list_machine(session: Session, args: Arguments) -> Iterator[Shown]:
@@ -2932,19 +2933,10 @@ def list_machine(session: Session, args: Arguments) -> Iterator[Shown]:
 
 def end_of_listing(world: World, text: str) -> int:
     """The date at which a listing ends, in unix seconds. Raises UsageError."""
-    from datetime import datetime
-
-    try:
-        if re.fullmatch("[0-9]+", text):
-            date = datetime.fromtimestamp(int(text)).astimezone()
-        else:
-            date = parse_date(text, last=True)
-        seconds = int(date.timestamp())
-    except (ValueError, OverflowError, OSError):
-        raise UsageError(f"'{text}' is no date of our time") from None
+    seconds = int(text) if text.isdecimal() else parse_date(text, last=True)
     if seconds <= world.now():
-        raise UsageError(f"the end date {date:%Y-%m-%d %H:%M:%S %Z} is in the past")
-    world.note(f"the listing ends on {date:%Y-%m-%d %H:%M:%S %Z}")
+        raise UsageError(f"the end date, {moment(seconds)}, is in the past")
+    world.note(f"the listing ends on {moment(seconds)}")
     return seconds
 
 
@@ -2957,8 +2949,9 @@ def machine_call(number: int, body: Row, said: str, path: str = "{}/") -> Call:
 
 def list_call(number: int, args: Arguments) -> Call:
     """The call that lists a machine, or changes what it costs."""
-    said = f"{{}} is listed: {listed_words(args)}."
-    return machine_call(number, listed_body(number, args), said, "create_asks/")
+    body, words = listed(args)
+    body = {"machine": number, **body}
+    return machine_call(number, body, f"{{}} is listed: {words}.", "create_asks/")
 
 
 def unlist_call(number: int, args: Arguments) -> Call:
@@ -2977,8 +2970,9 @@ def min_bid_call(number: int, args: Arguments) -> Call:
 
 def set_defjob_call(number: int, args: Arguments) -> Call:
     """The call that gives a machine a default job."""
-    said = f"default job of {{}}: {listed_words(args)}."
-    return machine_call(number, listed_body(number, args), said, "create_bids/")
+    body, words = listed(args)
+    body = {"machine": number, **body}
+    return machine_call(number, body, f"default job of {{}}: {words}.", "create_bids/")
 
 
 def remove_defjob_call(number: int, args: Arguments) -> Call:
@@ -3023,45 +3017,29 @@ def the_user(session: Session) -> Row:
     return user
 
 
-EVER = 0  # the start of all invoices, in unix seconds
-
-
-class Period:
-    """The range that bills are asked for, in unix seconds, and in words."""
-
-    def __init__(self, args: Arguments, now: float) -> None:
-        from datetime import datetime
-
-        self.given_start, self.given_end = args.start_date, args.end_date
-        end = args.end_date or datetime.fromtimestamp(int(now)).astimezone()
-        self.end = int(end.timestamp())
-        self.start = (
-            EVER if args.start_date is None else int(args.start_date.timestamp())
-        )
-        if self.end < self.start:
-            raise UsageError("the end date is before the start date")
-        first = args.start_date and f"{args.start_date:%Y-%m-%d %H:%M:%S %Z} "
-        self.words = f"{first or 'the beginning '}to {end:%Y-%m-%d %H:%M:%S %Z}"
-
-
 class Bills:
-    """The rows of invoices in a period, as sent and as lines, and what is not billed."""
+    """The lines of invoices in a range, and the charges that are not billed yet."""
 
     def __init__(self, session: Session, args: Arguments) -> None:
         if args.only_charges and args.only_credits:
             raise UsageError("--only_charges does not go with --only_credits")
-        self.period = Period(args, session.world.now())
+        self.start, self.end = args.start_date or 0, args.end_date
+        if self.end is None:
+            self.end = int(session.world.now())
+        if self.end < self.start:
+            raise UsageError("the end date is before the start date")
+        first = moment(self.start) if args.start_date else "the beginning"
+        self.period = f"{first} to {moment(self.end)}"
         if not args.quiet:
-            session.world.note(f"from {self.period.words}")
+            session.world.note(f"from {self.period}")
         self.only = "charges" * args.only_charges + "credits" * args.only_credits
-        rows, self.current = billed(session, self.period)
-        self.lines = lines_of(rows, self.period.start, self.period.end, self.only)
+        rows, self.current = billed(session, self.start, self.end)
+        self.lines = lines_of(rows, self.start, self.end, self.only)
 
 
-def billed(session: Session, period: Period) -> tuple[list[Row], object]:
-    """Rows and current charges, from the two calls that succeeded the retired one if
-    need be."""
-    start, end = period.start, period.end
+def billed(session: Session, start: int, end: int) -> tuple[list[Row], object]:
+    """The rows of invoices and the current charges; where that call is retired, the
+    rows of its two successors."""
     params = {"owner": "me", "sdate": f"{start}", "edate": f"{end}"}
     params["inc_charges"] = "true"
     try:
@@ -3124,13 +3102,12 @@ def generate_pdf(session: Session, args: Arguments) -> Iterator[Shown]:
     if not args.dry_run:
         load_borb()
     bills = Bills(session, args)
-    period, world = bills.period, session.world
-    number = invoice_number(period.end)
+    world, number = session.world, invoice_number(bills.end)
     created = datetime.fromtimestamp(int(world.now())).astimezone()
     invoice = Invoice(
         number,
         the_user(session),
-        period.words,
+        bills.period,
         f"{created:%Y-%m-%d}",
         bills.lines,
         bills.current,
@@ -3142,9 +3119,8 @@ def generate_pdf(session: Session, args: Arguments) -> Iterator[Shown]:
     content, pages = invoice_pdf(
         invoice, created, lambda page: world.progress(f"page {page}") if busy else None
     )
-    start = period.start if args.start_date else None
-    end = period.end if args.end_date else None
-    path = args.output or invoice_file(number, start, end, bills.only)
+    ends = args.start_date, args.end_date
+    path = args.output or invoice_file(number, *ends, bills.only)
     sum_text = f"{total(bills.lines):f}"
     value = {"path": path, "pages": pages, "rows": len(bills.lines), "total": sum_text}
     if path == "-":
@@ -3357,7 +3333,8 @@ COMMANDS = (
         --image IMAGE              text   the image to run
         --args ...                 rest   all that follows is for the image's command
         """,
-        example="set defjob 12345 --price_gpu 0.1 --image ubuntu --args sleep 1d",
+        example="set defjob 12345 --price_gpu 0.1 --price_inetu 0.01"
+        " --price_inetd 0.01 \\\n    --image ubuntu --args sleep 1d",
     ),
     Command("remove defjob", HOSTING, "take a machine's default job away",
         Change(remove_defjob_call), "id  id  its id", example="remove defjob 12345",
@@ -3484,17 +3461,18 @@ class Words:
         name = f"{self.name} " if self.name else ""
         return UsageError(f"{name and name[:-1] + ': '}{msg}; see vast.py {name}--help")
 
-    def unknown(self, word: str) -> UsageError:
-        """The error for a word that looks like an option and is none."""
-        name = word.partition("=")[0]
+    def unknown(self, words: list[str]) -> UsageError:
+        """The error for a first word that looks like an option and is none."""
+        name, equals, value = words[0].partition("=")
         field = fields().get(name.strip("-").replace("-", "_"))
         if f"-{name}" in self.options:
             hint = f"; did you mean '-{name}'?"
         elif field and self.name == "search offers":
-            hint = f"; fields stand in the query: '{field.name}=VALUE'"
+            value = value if equals else (*words, "", "VALUE")[1] or "VALUE"
+            hint = f"; write it into the query: '{field.name}={value}'"
         else:
             hint = did_you_mean(plain(name), self.options)
-        return self.error(f"unknown option '{word}'{hint}")
+        return self.error(f"unknown option '{words[0]}'{hint}")
 
     def take(self, words: list[str]) -> None:
         """Takes all the words."""
@@ -3507,7 +3485,7 @@ class Words:
                 self.others.append(words.pop(0))
             elif not self.option(words):
                 if not anything:
-                    raise self.unknown(words[0])
+                    raise self.unknown(words)
                 self.others.append(words.pop(0))
 
 
@@ -3520,7 +3498,7 @@ def find_command(words: list[str]) -> tuple[Command | None, Words]:
     while words:
         if words[0].startswith("-"):
             if not front.option(words):
-                raise front.unknown(words[0])
+                raise front.unknown(words)
             continue
         front.others.append(words.pop(0))
         command = COMMAND_BY_NAME.get(plain(" ".join(front.others)))
