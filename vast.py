@@ -3521,7 +3521,7 @@ class HelpFormatter(argparse.RawDescriptionHelpFormatter):
     """argparse's help, 80 columns wide and the same in every Python."""
 
     def __init__(self, prog: str) -> None:
-        super().__init__(prog, max_help_position=28, width=80)
+        super().__init__(prog, max_help_position=38, width=80)
 
     def _format_action_invocation(self, action: argparse.Action) -> str:
         """The names once, then the value: argparse repeats it before Python 3.13."""

@@ -108,8 +108,11 @@ PLACES = tuple(
     "|Bulgaria, BG|Japan, JP|Taiwan, TW|Vietnam, VN|Guangdong, CN|Brazil, BR".split("|")
 )
 DRIVERS = (  # a driver, and the newest CUDA that it runs
-    ("535.183.06", 12.2), ("550.127.08", 12.4), ("565.77", 12.7),
-    ("570.133.20", 12.8), ("580.65.06", 13.0),
+    ("535.183.06", 12.2),
+    ("550.127.08", 12.4),
+    ("565.77", 12.7),
+    ("570.133.20", 12.8),
+    ("580.65.06", 13.0),
 )
 
 GONE = object()  # in an overlay: the key is missing from the row
@@ -139,26 +142,29 @@ ODD_OFFERS: tuple[Row, ...] = (
 # One more offer shows hardly anything: these keys keep their values, the rest is null.
 HARDLY_ANYTHING = ("id", "gpu_name", "num_gpus", "dph_total", "verification")
 
+# Rows have up to a hundred fields; they stand several a line, hence the `fmt: skip`.
+
 # Keys that have the same value in every offer.
 SAME_IN_ALL: Row = {
-    "cpu_arch": "amd64", "gpu_arch": "nvidia", "gpu_lanes": 16, "has_avx": 1,
+    "cpu_arch": "amd64", "gpu_arch": "nvidia", "gpu_lanes": 16, "has_avx": 1, "rn": 1,
     "discounted_hourly": 0, "expected_reliability": 0, "resource_type": "gpu",
-    "logo": "/static/logos/none.png", "time_remaining": "",
-    "time_remaining_isbid": "", "rn": 1,
+    "logo": "/static/none.png", "time_remaining": "", "time_remaining_isbid": "",
     **dict.fromkeys(
         "bundled_results cluster_id discount_rate external hostname nw_disk_avg_bw"
         " nw_disk_max_bw nw_disk_min_bw sla_broker_rate sla_r_claim sla_sigma_x"
         " start_date target_reliability webpage".split()
     ),
-}
+}  # fmt: skip
 # What is the same in every instance.
 SAME_IN_INSTANCES: Row = {
     "cpu_util": 0.0, "direct_port_end": -1, "direct_port_start": -1,
     "disk_usage": -1, "disk_util": -1, "machine_dir_ssh_port": 5300,
-    "local_ipaddrs": "192.168.1.20 172.17.0.1 \n", "rentable": False,
-    "volume_info": [],
-    **dict.fromkeys("country_code mem_limit mem_usage template_id vmem_usage".split()),
-}
+    "local_ipaddrs": "192.168.1.20 172.17.0.1 \n", "rentable": False, "volume_info": [],
+    **dict.fromkeys(
+        "client_run_time country_code credit_balance credit_discount host_run_time"
+        " mem_limit mem_usage template_id template_name vmem_usage".split()
+    ),
+}  # fmt: skip
 
 USER: Row = {
     "id": 48213, "key_id": 90417, "username": "lukasz", "sid": "c0ffee" * 6,
@@ -173,7 +179,7 @@ USER: Row = {
     "last4": "4242", "paid_expected": 14.2, "paid_verified": "57.10",
     "password_resettable": True, "paypal_email": None,
     "ssh_key": "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIMadeUpForTheSandbox me@pc",
-}
+}  # fmt: skip
 STRANGER = 61077
 
 # The caller's own machines: id, hostname, place, card, number of cards, listed or not.
@@ -191,11 +197,13 @@ LISTING = {
     "price_min_bid": "min_bid_price", "min_chunk": "listed_min_gpu_count",
     "end_date": "end_date", "credit_discount_max": "credit_discount_max",
     "vol_size": "volume_total_size", "vol_price": "listed_volume_cost",
-}
+}  # fmt: skip
 # What set defjob must send, and the key under which a machine row shows it.
 DEFAULT_JOB = {
-    "price_gpu": "bid_gpu_cost", "price_inetu": "bid_inet_up_cost",
-    "price_inetd": "bid_inet_down_cost", "image": "bid_image",
+    "price_gpu": "bid_gpu_cost",
+    "price_inetu": "bid_inet_up_cost",
+    "price_inetd": "bid_inet_down_cost",
+    "image": "bid_image",
     "args": "bid_image_args",
 }
 SECONDS_IN = {"day": DAY, "week": 7 * DAY, "month": 30 * DAY, "year": 365 * DAY}
@@ -207,14 +215,14 @@ CREATE_KEYS: dict[str, type] = {
     **dict.fromkeys("python_utf8 lang_utf8 use_jupyter_lab force".split(), bool),
     "disk": float, "price": float, "create_from": int, "cancel_unavail": bool,
     "args": list, "env": dict,
-}
-RUNTYPES = {
-    "ssh", "jupyter", "args", "ssh_proxy", "ssh_direct", "jupyter_proxy",
-    "jupyter_direct",
-}
+}  # fmt: skip
+RUNTYPES = set(
+    "ssh jupyter args ssh_proxy ssh_direct jupyter_proxy jupyter_direct".split()
+)
 # What every template stands for, whatever its hash.
 TEMPLATE: Row = {
-    "image": "example/notebook:cuda12", "disk": 32.0,
+    "image": "example/notebook:cuda12",
+    "disk": 32.0,
     "runtype": "jupyter_direct ssh_direct ssh_proxy",
 }
 BROKEN_IMAGE = "broken/image"
@@ -345,7 +353,7 @@ OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
     "gt": operator.gt, "gte": operator.ge, "lt": operator.lt, "lte": operator.le,
     "in": lambda value, wanted: value in wanted,
     "notin": lambda value, wanted: value not in wanted,
-}
+}  # fmt: skip
 ORDERED, LISTED = {"gt", "gte", "lt", "lte"}, {"in", "notin"}
 
 
@@ -491,7 +499,7 @@ def make_host(host_id: int, place: str, standing: str, datacenter: bool) -> Row:
         "host_id": host_id, "hosting_type": int(datacenter), "geolocation": place,
         "static_ip": datacenter, "verification": standing, "verified": verified,
         "vericode": int(verified), "is_vm_deverified": standing == "deverified",
-    }
+    }  # fmt: skip
 
 
 def computer(dice: Random, server: bool) -> Row:
@@ -516,7 +524,7 @@ def computer(dice: Random, server: bool) -> Row:
         "direct_port_count": dice.choice([0, 4, 12, 99, 249, 500]),
         "gpu_max_temp": dice.randrange(24, 88), "geolocode": dice.randrange(2**30),
         "gpu_display_active": not server and dice.random() < 0.1,
-    }
+    }  # fmt: skip
 
 
 def make_terms(dice: Random, gpu: Gpu, chunk: int, now: float) -> Row:
@@ -532,7 +540,7 @@ def make_terms(dice: Random, gpu: Gpu, chunk: int, now: float) -> Row:
         "volume_total_size": dice.choice([0, 200, 1500]), "listed_volume_cost": 0.15,
         "end_date": float(round(now + dice.uniform(2, 300) * DAY)),
         **dict.fromkeys(DEFAULT_JOB.values()),
-    }
+    }  # fmt: skip
 
 
 def make_machine(
@@ -547,7 +555,7 @@ def make_machine(
         "gpu_name": gpu.name, "gpu_ram": gpu.ram, "gpu_max_power": gpu.watts,
         "gpu_mem_bw": gpu.bandwidth, "compute_cap": gpu.cap,
         "bw_nvlink": 478.1 if "SXM" in gpu.name else 0,
-    }
+    }  # fmt: skip
     chunk = dice.choice([part for part in (1, 1, 2, 4, cards) if cards % part == 0])
     terms = make_terms(dice, gpu, chunk, now)
     return Machine(parts, terms, f"node{machine_id}", gpu, cards)
@@ -604,7 +612,14 @@ def offer_row(machine: Machine, cards: Sequence[int]) -> Row:
         "credit_discount_max": terms["credit_discount_max"],
         "avail_vol_size": terms["volume_total_size"],
         "avail_vol_dph": terms["listed_volume_cost"] / HOURS_A_MONTH,
-    }
+    }  # fmt: skip
+
+
+def hourly(gpu: float, disk: float) -> Row:
+    """The nested object that says what an hour costs."""
+    total = gpu + disk
+    price = {"gpuCostPerHour": gpu, "diskHour": disk, "totalHour": total}
+    return {**price, "discountTotalHour": 0, "discountedTotalPerHour": total}
 
 
 def priced(row: Row, base: float, storage: float, now: float) -> Row:
@@ -621,15 +636,16 @@ def priced(row: Row, base: float, storage: float, now: float) -> Row:
         "flops_per_dphtotal": row["total_flops"] / total,
         "vram_costperhour": base / (row["gpu_ram"] * row["num_gpus"] / 1024),
         "score": row["dlperf"] / total * liked * math.sqrt(row["num_gpus"]),
-        "search": {"gpuCostPerHour": base, "diskHour": disk, "totalHour": total},
-        "instance": {"gpuCostPerHour": 0, "diskHour": disk, "totalHour": disk},
+        "search": hourly(base, disk), "instance": hourly(0, disk),
         "storage_total_cost": disk, "duration": row["end_date"] - now,
-    }
+    }  # fmt: skip
 
 
 # The field that each type of search takes for the price without the disk.
 BASE_PRICES = {
-    "on-demand": "dph_base", "ondemand": "dph_base", "bid": "min_bid",
+    "on-demand": "dph_base",
+    "ondemand": "dph_base",
+    "bid": "min_bid",
     "reserved": "dph_base",
 }
 
@@ -669,7 +685,7 @@ def charge_row(when: float, instance: int, what: str, much: float, rate: float) 
         "type": "charge", "timestamp": when, "instance_id": instance,
         "description": f"Instance {instance} {what}",
         "quantity": much, "rate": rate, "amount": round(much * rate, 4),
-    }
+    }  # fmt: skip
 
 
 def month_of_bills(dice: Random, start: float) -> Iterator[Row]:
@@ -756,7 +772,7 @@ def rental_fields(offer: Offer, body: Row, instance_id: int) -> Row:
         "public_ipaddr": offer.row["public_ipaddr"] + "\n",
         "ssh_host": f"ssh{proxy}.vast.ai", "ssh_idx": str(proxy),
         "ssh_port": 10000 + instance_id % 5000 * 2,
-    }
+    }  # fmt: skip
 
 
 class Market:
@@ -863,7 +879,7 @@ class Market:
             "duration": row["end_date"] - now,
             "uptime_mins": (now - rental.ordered) / 60,
             "gpu_util": float(rental.id * 7 % 101), "gpu_temp": 30.0 + rental.id % 50,
-        }
+        }  # fmt: skip
         if status != "running":
             row |= dict.fromkeys(["ports", "uptime_mins", "gpu_util", "gpu_temp"])
         return overlaid(row, rental.odd)
@@ -1087,7 +1103,7 @@ def machine_row(market: Market, machine: Machine) -> Row:
         "current_rentals_resident": len(rentals),
         "current_rentals_running_on_demand": on_demand,
         "current_rentals_on_demand": on_demand,
-    }
+    }  # fmt: skip
 
 
 def machines(ask: Ask) -> Row:
@@ -1380,7 +1396,8 @@ FAULTS: dict[str, tuple[bool, Callable[[Trouble], Answer]]] = {
     "429_text": (False, lambda t: text_reply(429, too_often(t.call))),
     "429_detail": (False, lambda t: json_reply({"detail": too_often(t.call)}, 429)),
     "429_json": (
-        False, lambda t: error_reply(429, "rate_limit_exceeded", too_often(t.call))
+        False,
+        lambda t: error_reply(429, "rate_limit_exceeded", too_often(t.call)),
     ),
     "429_retry_after": (
         False,
@@ -1473,8 +1490,12 @@ class Sandbox:
     """The service on a free port of 127.0.0.1, for as long as the context lasts."""
 
     def __init__(
-        self, market: Market | None = None, *, limits: bool = False,
-        boot: float = 0.0, clock: Callable[[], float] = time.monotonic,
+        self,
+        market: Market | None = None,
+        *,
+        limits: bool = False,
+        boot: float = 0.0,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.market = market or Market()
         self.market.run_on(clock, boot)
@@ -1507,8 +1528,14 @@ class Sandbox:
         self.connections = 0
 
     def fault(
-        self, name: str, kind: str, *, times: int | None = 1, after: int = 0,
-        seconds: float = 1.0, body: Any = None,
+        self,
+        name: str,
+        kind: str,
+        *,
+        times: int | None = 1,
+        after: int = 0,
+        seconds: float = 1.0,
+        body: Any = None,
     ) -> None:
         """Have calls of a name ("*": any) go wrong; `times` None means for ever."""
         if kind not in FAULTS or name not in {"*", *CALLS}:
