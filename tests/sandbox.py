@@ -35,8 +35,9 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from email.message import Message
+from functools import cache
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
 from random import Random
@@ -586,6 +587,13 @@ def users_machines(dice: Random, now: float) -> Iterator[Machine]:
         yield machine
 
 
+@cache
+def made_machines() -> tuple[Machine, ...]:
+    """All machines, made once: markets differ in the owners' terms only."""
+    dice, now = Random(SEED), time.time()
+    return (*users_machines(dice, now), *others_machines(dice, now))
+
+
 def offer_row(machine: Machine, cards: Sequence[int]) -> Row:
     """The offer of some cards of a machine, without what depends on the search."""
     parts, terms, count = machine.hardware, machine.terms, len(cards)
@@ -783,8 +791,8 @@ class Market:
     names of calls that the service has no longer.
     """
 
-    def __init__(self, seed: int = SEED) -> None:
-        self.dice = Random(seed)
+    def __init__(self) -> None:
+        self.dice = Random(SEED)
         self.run_on(time.monotonic, 0.0)
         self.user: Row = dict(USER)
         self.bad_key_status = 401
@@ -795,10 +803,10 @@ class Market:
         self.offers: dict[int, Offer] = {}
         self.ids = itertools.count(5001)
         self.machines: dict[int, Machine] = {}
-        for make in (users_machines, others_machines):
-            for machine in make(self.dice, self.now()):
-                self.machines[machine.hardware["machine_id"]] = machine
-                self.relist(machine)
+        for made in made_machines():
+            machine = replace(made, terms=dict(made.terms))
+            self.machines[machine.hardware["machine_id"]] = machine
+            self.offer(machine, range(machine.cards))
         self.add_odd_offers()
         self.add_strangers()
         self.types = field_types(shown(next(iter(self.offers.values())), self.now()))
@@ -819,14 +827,17 @@ class Market:
         return [offer for offer in self.offers.values() if offer.machine is machine]
 
     def relist(self, machine: Machine) -> None:
-        """Make the offers of the machine's free cards anew, in parts of its chunk."""
+        """Make the offers of the machine's free cards anew."""
         taken: set[int] = set()
         for offer in self.offers_of(machine):
             if offer.rental:
                 taken.update(offer.cards)
             else:
                 del self.offers[offer.row["id"]]
-        free = [card for card in range(machine.cards) if card not in taken]
+        self.offer(machine, [c for c in range(machine.cards) if c not in taken])
+
+    def offer(self, machine: Machine, free: Sequence[int]) -> None:
+        """Offer free cards of a machine in chunks of the size that its owner wants."""
         chunk = machine.terms["listed_min_gpu_count"]
         if machine.terms["listed"]:
             for start in range(0, len(free) - chunk + 1, chunk):
@@ -1674,7 +1685,7 @@ def run(command: Sequence[str], box: Sandbox) -> int:
     # Ctrl-C is for the command. Unlike SIG_IGN, a handler is not inherited by it.
     before = signal.signal(signal.SIGINT, lambda signum, frame: None)
     try:
-        with tempfile.TemporaryDirectory() as home:
+        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as home:
             status = subprocess.run(command, env=environment(box, home)).returncode
     except OSError as error:
         print(f"sandbox.py: {command[0]}: {error.strerror}", file=sys.stderr)
@@ -1689,12 +1700,10 @@ def main(argv: Sequence[str]) -> int:
     with Sandbox() as box:
         if argv:
             return run(argv, box)
-        for name, value in exports(box).items():
-            print(f"export {name}={value}", flush=True)
-        try:
+        with contextlib.suppress(KeyboardInterrupt):
+            for name, value in exports(box).items():
+                print(f"export {name}={value}", flush=True)
             threading.Event().wait()
-        except KeyboardInterrupt:
-            return 0
     return 0
 
 
