@@ -1515,7 +1515,7 @@ class Client:
             try:
                 return self.attempt(call, unsure)
             except Failure as failure:
-                wait = max(failure.wait, 2**tries * uniform(0.5, 1))
+                wait = max(failure.wait, min(2**tries, 32) * uniform(0.5, 1))
                 unsure = unsure or failure.kind not in NOT_CARRIED_OUT
                 tries += 1
                 hopeless = failure.kind not in again or wait > LONGEST_WAIT
@@ -1589,8 +1589,9 @@ class Client:
             self.http.trust_env = self.base.startswith("https:")
         place = endpoint(call)
         if place in self.pace:
-            due = self.last[place] + self.pace[place]
-            self.world.sleep(max(0.0, due - self.world.monotonic()))
+            early = self.last[place] + self.pace[place] - self.world.monotonic()
+            if early > 0:
+                self.world.sleep(early)
         self.last[place] = self.world.monotonic()
         request = {
             "method": call.method,
@@ -2662,7 +2663,7 @@ def the_instance(session: Session, number: int | None) -> Row:
     if not rows:
         raise VastError("there is no instance", "no_such_instance")
     ids = " ".join(str(row.get("id")) for row in rows)
-    raise VastError(f"which instance? give an id: {ids}", "several_instances")
+    raise UsageError(f"which instance? give an id: {ids}", "several_instances")
 
 
 def address_result(row: Row, scheme: str) -> Result:
@@ -2795,7 +2796,7 @@ def create_instance(session: Session, args: Arguments) -> Iterator[Shown]:
     try:
         reply = session.client.send(Call("PUT", path, body, kind=ONCE, subject=subject))
         number = reply.get("new_contract")
-        if not isinstance(number, int):
+        if type(number) is not int:  # True is an int too
             call = Call("PUT", path, subject=subject)
             raise OutcomeUnknown(f"the answer names no instance{doubt(call)}")
     except OutcomeUnknown as error:
@@ -2922,7 +2923,10 @@ def listed(args: Arguments) -> tuple[Row, str]:
     """What was said of a machine, as the service takes it and in words for people."""
     body: Row = {}
     said = []
-    show: dict[str, Callable[[Any], str]] = {"args": " ".join, "end_date": moment}
+    show: dict[str, Callable[[Any], str]] = {
+        "args": lambda words: " ".join(words) or "none",
+        "end_date": moment,
+    }
     for name, (wire, words) in LISTED.items():
         value = getattr(args, name, None)
         if value is not None:
@@ -3487,7 +3491,7 @@ class Words:
         """Takes all the words."""
         anything = any(it.kind == "rest" and not it.names for it in self.arguments)
         while words:
-            if words[0] == "--" and not anything:
+            if words[0] == "--":
                 self.others += words[1:]
                 return
             if not words[0].startswith("-") or words[0] == "-":

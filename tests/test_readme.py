@@ -71,5 +71,6 @@ def cheapest(box: Sandbox, home: Path) -> int:
 def test_example_is_understood(line: str, run: Program) -> None:
     """Examples have made-up ids, so that a refusal is as good as an answer; what must
     not be is a line that the program does not understand."""
-    ran = run(*shlex.split(line)[1:], "--dry-run", stdin="a-key")
+    words = shlex.split(line.replace("\\\n", ""))
+    ran = run("--dry-run", *words[1:], stdin="a-key")
     assert ran.status == vast.ExitStatus.DONE, ran.err
