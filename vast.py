@@ -371,7 +371,7 @@ class Column:
     def __init__(self, line: str) -> None:
         self.heading, self.source, self.format, *unit = line.split()
         self.format = self.format.strip("-")
-        self.scale = SCALES[unit[0]] if unit else 1.0
+        self.scale = SCALES[unit[0]] if unit else 1
 
     def names(self) -> list[str]:
         """What `--cols` may call it."""
@@ -532,7 +532,7 @@ class Query:
         only behind a known field or before a list.
         """
         token = self.tokens[index]
-        if token.kind != "word" or not self.operator_at(index + 1):
+        if not re.match("[A-Za-z_(]", token.text) or not self.operator_at(index + 1):
             return False
         after = self.tokens[index + 2 : index + 3]
         return (
@@ -555,6 +555,7 @@ class Query:
                 while (
                     end < len(self.tokens)
                     and self.tokens[end].kind == "word"
+                    and self.tokens[end].text not in fields()
                     and not self.comparison_at(end)
                 ):
                     end += 1
@@ -572,7 +573,7 @@ class Query:
         if name and fields().get(name[0]) and name[0] != token.text:
             hint = f"{name[0]}={token.text[name.end() + 1 :] or 'VALUE'}"
             raise self.error(f"'{token.text}' has no operator; write {hint}", token)
-        hint = did_you_mean(token.text, fields())
+        hint = did_you_mean(token.text.lower(), fields())
         raise self.error(f"unknown field '{token.text}'{hint}", token)
 
     def operator(self, field: Field, index: int) -> Token:
@@ -673,14 +674,15 @@ class Query:
     def scalar(self, field: Field, token: Token) -> object:
         """A single value of the field's kind."""
         text = token.text[1:-1] if token.kind == "quoted" else token.text
+        if field.kind == "text" and (token.kind == "word" or field.name == "gpu_name"):
+            text = text.replace("_", " ").strip()
         if not text.strip():
             token.end = max(token.end, token.start + 1)
             raise self.error(f"this value of '{field.name}' is empty", token)
         if field.kind == "text":
-            plain = token.kind == "quoted" and field.name != "gpu_name"
-            return text if plain else text.replace("_", " ").strip()
+            return text
         value = CONVERT[field.kind](text.strip())
-        if value is None:
+        if value is None or abs(value * field.factor) == float("inf"):
             raise self.error(
                 f"'{field.name}' is compared with {VALUES[field.kind]}, not '{text}'",
                 token,
@@ -1777,12 +1779,12 @@ def row_time(value: object) -> int | None:
     return int(found) if found is not None and 0 <= found < LAST_SECOND else None
 
 
-def row_id(row: dict[str, object]) -> str:
+def row_id(row: dict[str, object]) -> object:
     """Return the id of a row, which payments of the newer call keep further down."""
     found, more = row.get("id"), row.get("metadata")
     if found is None and isinstance(more, dict):
         found = more.get("invoice_id")
-    return printable(found)
+    return found
 
 
 def row_item(row: dict[str, object], is_charge: bool) -> str:
@@ -2349,7 +2351,6 @@ KINDS: dict[str, Callable[[str], Any]] = {
     "append": str,
     "rest": str,
     "id": identifier,
-    "rental": one_of("on-demand", "bid", "interruptible=bid", "reserved"),
     "size": amount(" (GiB)"),
     "disk": disk_size,
     "rows": amount("", 1, whole=True),
@@ -2364,8 +2365,13 @@ KINDS: dict[str, Callable[[str], Any]] = {
     "duration": duration,
     "start": lambda text: parse_date(text, last=False),
     "end": lambda text: parse_date(text, last=True),
-    "shell": one_of("bash", "zsh"),
 }
+# Kinds whose values are a fixed set; see one_of.
+CHOICES = {
+    "rental": ("on-demand", "bid", "interruptible=bid", "reserved"),
+    "shell": ("bash", "zsh"),
+}
+KINDS |= {kind: one_of(*values) for kind, values in CHOICES.items()}
 
 
 class Argument:
@@ -3071,7 +3077,7 @@ def billed(session: Session, start: int, end: int) -> tuple[list[Row], object]:
 
 
 INVOICE_COLUMNS = """\
-ID          id        -
+ID          id        %s
 Date        date      -
 Type        kind      -
 Description item      -
@@ -3084,6 +3090,7 @@ Amount      amount    %s
 def invoice_cells(line: Line) -> Row:
     """What a line of an invoice shows in a table, and the fields of its row."""
     cells = {name: getattr(line, name) for name in ("id", "date", "kind", "item")}
+    cells["item"] = line.row.get("description") or line.item  # escapes and all
     for name in ("quantity", "rate", "amount"):
         value = getattr(line, name)
         cells[name] = None if value is None else f"{value:f}"
@@ -3176,12 +3183,12 @@ def statuses_help() -> str:
 
 
 ENVIRONMENT_HELP = f"""\
-  VAST_API_KEY     the API key; --api-key goes before it, the key file behind it
+  VAST_API_KEY     the API key; --api-key goes before it, the file behind it
   VAST_URL         the address of the service; --url goes before it
                    ({SERVICE})
   HOME             the key file is ~/.vast_api_key
-  XDG_CONFIG_HOME  the key file of the vendor's client is read too, when there is
-                   no other: ~/.config/vastai/vast_api_key
+  XDG_CONFIG_HOME  the key file of the vendor's client is read when there is no
+                   other: ~/.config/vastai/vast_api_key
   HTTPS_PROXY, NO_PROXY, REQUESTS_CA_BUNDLE
                    as everywhere"""
 
@@ -3197,9 +3204,115 @@ def show_help(session: Session, args: Arguments) -> Iterator[Shown]:
     yield Help(args.command)
 
 
+# Both shells walk over the words before the cursor, as far as @CASES@ knows them.
+COMPLETION = """\
+# Completion for @SHELL@; to use it: source <(vast.py completion @SHELL@)
+_vast_lines() {
+    case $1 in
+@CASES@    *) return 1 ;;
+    esac
+}
+_vast_find() {
+    local typed=$1 at='' option='' word
+    shift
+    for word; do
+        word=${word//_/-}
+        case $word in '=') continue ;; --args) return ;; esac
+        if [ "$option" ]; then option=''
+        elif _vast_lines "$at $word" >/dev/null; then
+            case $word in -*) option=" $word" ;; *) at="$at $word" ;; esac
+        fi
+    done
+    case $option$typed in
+    -*) at="$at -*" ;;
+    '') [ "$(_vast_lines "$at")" ] || at="$at -*" ;;
+    esac
+    _vast_lines "$at$option"
+}
+"""
+SHELLS = {
+    "bash": """\
+_vast() {
+    local IFS=$'\\n' typed=${COMP_WORDS[COMP_CWORD]#=} lines
+    lines=$(_vast_find "$typed" "${COMP_WORDS[@]:1:COMP_CWORD-1}")
+    case $lines in
+    /) compopt -o default ;;
+    *) COMPREPLY=($(compgen -W "$lines" -- "$typed")) ;;
+    esac
+}
+complete -F _vast vast.py""",
+    "zsh": """\
+_vast() {
+    local -a before=("${(@)words[2,CURRENT-1]}") lines
+    [[ $PREFIX == --*=* ]] && before+=("${PREFIX%%=*}") && compset -P '*='
+    lines=("${(@f)$(_vast_find "$PREFIX" "${before[@]}")}")
+    case "$lines" in
+    /:) _files ;;
+    ?*) _describe vast.py lines ;;
+    esac
+}
+(( $+functions[compdef] )) || { autoload -U compinit && compinit }
+compdef _vast vast.py""",
+}
+
+
+def completions() -> dict[str, dict[str, str]]:
+    """The words that can follow, with their help, by the words before them, a blank in
+    front of each; options follow "-*". The word "/" stands for the name of a file."""
+    tree: dict[str, dict[str, str]] = {}
+
+    def add(path: str, arguments: Iterable[Argument]) -> None:
+        words, options = tree.setdefault(path, {}), tree.setdefault(f"{path} -*", {})
+        for it in arguments:
+            known = ["/"] if it.kind == "file" else CHOICES.get(it.kind, [])
+            values = {word.partition("=")[0]: "" for word in known}
+            if not it.names:
+                words.update(values)
+            if it.help != "-":
+                options.update(dict.fromkeys(it.names, it.help))
+            if not it.is_flag:
+                tree.update({f"{path} {plain(name)}": values for name in it.names})
+
+    add("", [*COMMON_OPTIONS, VERSION_FLAG])
+    for name, command in COMMAND_BY_NAME.items():
+        verb, *thing = name.split()
+        add(f" {verb}", COMMON_OPTIONS)
+        tree[""][verb] = "" if thing else command.help
+        tree[f" {verb}"].update(dict.fromkeys(thing, command.help))
+        add(f" {name}", [*command.arguments(), *COMMON_OPTIONS])
+    tree[" help"] = {**tree[""], **dict.fromkeys(TOPICS, "")}
+    return tree | {f" help {verb}": tree[f" {verb}"] for verb in VERBS}
+
+
+def completion_script(shell: str) -> str:
+    """The script that a shell reads to complete the words behind vast.py."""
+    from shlex import quote
+
+    paths_of: dict[str, list[str]] = {}
+    for path, words in completions().items():
+        lines = words if shell == "bash" else map(":".join, words.items())
+        said = "".join(f" {quote(line)}" for line in lines)
+        paths_of.setdefault(said and f" printf '%s\\n'{said}", []).append(quote(path))
+    cases = [f"    {'|'.join(paths)}){say} ;;\n" for say, paths in paths_of.items()]
+    script = COMPLETION + SHELLS[shell]
+    return script.replace("@CASES@", "".join(cases)).replace("@SHELL@", shell)
+
+
 def completion(session: Session, args: Arguments) -> Iterator[Shown]:
     """`completion`: a script for the shell, made from the table."""
-    yield ""
+    yield completion_script(args.shell)
+
+
+COMMON = """
+    --url URL          text     the service's address; or VAST_URL in the environment
+    --raw              flag     print JSON
+    --api-key API_KEY  text     the API key; ps shows it, so VAST_API_KEY is better
+    --retry RETRY      times=3  how often a failed call is sent again (3)
+    --dry-run          flag     print the first request for curl, send nothing
+    -h, --help         flag     show this
+"""
+COMMON_OPTIONS = [Argument(line) for line in COMMON.strip().splitlines()]
+VERSION_FLAG = Argument("--version  flag  print the version")
 
 
 RENTING, HOSTING, BILLS, ACCOUNT = "Renting", "Renting out", "Billing", "Account"
@@ -3346,8 +3459,8 @@ COMMANDS = (
         --image IMAGE              text   the image to run
         --args ...                 rest   all that follows is for the image's command
         """,
-        example="set defjob 12345 --price_gpu 0.1 --price_inetu 0.01"
-        " --price_inetd 0.01 \\\n    --image ubuntu --args sleep 1d",
+        example="set defjob 12345 --price_gpu 0.1 --price_inetu 0.01 \\\n"
+        "    --price_inetd 0.01 --image ubuntu --args sleep 1d",
     ),
     Command("remove defjob", HOSTING, "take a machine's default job away",
         Change(remove_defjob_call), "id  id  its id", example="remove defjob 12345",
@@ -3387,28 +3500,9 @@ COMMANDS = (
 )  # fmt: skip
 
 
-# --- 9 -- command line ---------------------------------------------------------------
-
-COMMON = """
-    --url URL          text     the service's address; or VAST_URL in the environment
-    --raw              flag     print JSON
-    --api-key API_KEY  text     the API key; ps shows it, so VAST_API_KEY is better
-    --retry RETRY      times=3  how often a failed call is sent again (3)
-    --dry-run          flag     print the first request for curl, send nothing
-    -h, --help         flag     show this
-"""
-COMMON_OPTIONS = [Argument(line) for line in COMMON.strip().splitlines()]
-VERSION_FLAG = Argument("--version  flag  print the version")
-
-
 def plain(name: str) -> str:
     """A name of an option or a command, however its words are joined."""
     return name.replace("_", "-")
-
-
-def option_table(arguments: Iterable[Argument]) -> dict[str, Argument]:
-    """The options among arguments, by each of their names."""
-    return {plain(name): it for it in arguments for name in it.names}
 
 
 COMMAND_BY_NAME = {
@@ -3417,6 +3511,14 @@ COMMAND_BY_NAME = {
     for name in (command.name, *command.aliases)
 }
 VERBS = {name.split()[0] for name in COMMAND_BY_NAME}
+
+
+# --- 9 -- command line ---------------------------------------------------------------
+
+
+def option_table(arguments: Iterable[Argument]) -> dict[str, Argument]:
+    """The options among arguments, by each of their names."""
+    return {plain(name): it for it in arguments for name in it.names}
 
 
 class Words:
@@ -3459,6 +3561,8 @@ class Words:
             if not equals and (not words or self.names_option(words[0])):
                 raise self.error(f"a value is missing behind {name}")
             value = value if equals else words.pop(0)
+            if value == "--":  # argparse would drop it
+                raise self.error(f"a value is missing behind {name}")
             if option.kind == "word":
                 self.others.append(value)
             else:
@@ -3750,7 +3854,7 @@ class Output:
             self.write("".join(cell(number) + "\n" for number in ids))
         else:
             columns = table.columns
-            if args.cols:
+            if args.cols is not None:
                 columns = pick_columns(args.cols, columns, table.rows)
             now, heading = self.console.now(), not args.no_header
             self.write(table_text(table.rows, columns, now, heading))
