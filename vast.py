@@ -437,9 +437,9 @@ def ssh_address(row: Row) -> tuple[str, int, bool] | None:
     if direct:
         return (*direct, True)
     proxy = as_address(row.get("ssh_host"), row.get("ssh_port"))
-    if not proxy:
-        return None
-    return proxy[0], proxy[1] + ("jupyter" in str(row.get("image_runtype"))), False
+    if proxy and "jupyter" in str(row.get("image_runtype")):
+        proxy = as_address(proxy[0], proxy[1] + 1)
+    return (*proxy, False) if proxy else None
 
 
 def age(row: Row, now: float) -> object:
@@ -853,7 +853,8 @@ def caret(error: QueryError) -> str:
     """The two lines that show where in its query an error is."""
     query = "".join(char if char.isprintable() else " " for char in error.query)
     before = " " * width(query[: error.start])
-    return f"  {query}\n  {before}{'^' * width(query[error.start : error.end] or ' ')}"
+    under = "^" * (width(query[error.start : error.end]) or 1)
+    return f"  {query}\n  {before}{under}"
 
 
 def cell(value: object, format: str = "", scale: float = 1) -> str:
@@ -864,6 +865,7 @@ def cell(value: object, format: str = "", scale: float = 1) -> str:
         except (OverflowError, ValueError):  # infinite, or too large for a float
             pass
     if not isinstance(value, str):
+        value = without_credentials(value)
         value = "" if value is None else json.dumps(value, ensure_ascii=False)
     return visible(value.strip(" ")).replace(" ", "_") or "-"
 
@@ -968,11 +970,8 @@ def json_text(value: object, indent: bool) -> str:
 
     Indented for people; else each row of an array stands on a line of its own.
     """
-    try:
-        value = without_credentials(value)
-        return encode(value, 2) if indent else json_lines(value)
-    except RecursionError:
-        raise VastError("the answer is nested too deeply", "bad_reply") from None
+    value = without_credentials(value)
+    return encode(value, 2) if indent else json_lines(value)
 
 
 def json_lines(value: object) -> str:
@@ -991,8 +990,23 @@ SERVICE = "https://console.vast.ai"
 KEYS_PAGE = "https://cloud.vast.ai/manage-keys/"
 
 
+ENVIRONMENT_HELP = f"""\
+  VAST_API_KEY     the API key; --api-key goes before it, the file behind it
+  VAST_URL         the address of the service; --url goes before it
+                   ({SERVICE})
+  HOME             the key file is ~/.vast_api_key
+  XDG_CONFIG_HOME  the key file of the vendor's client is read when there is no
+                   other: ~/.config/vastai/vast_api_key
+  HTTPS_PROXY, NO_PROXY, REQUESTS_CA_BUNDLE
+                   as everywhere"""
+
+ONSTART_MOST = 4096  # characters of a start-up script that the service takes
+
+
 class Arguments(argparse.Namespace):
     """What the person typed, converted; a command has only those that it declares."""
+
+    __repr__ = object.__repr__  # argparse's shows the API key
 
     url: str | None
     raw: bool
@@ -1364,6 +1378,7 @@ class Exchange:
     def run(self) -> None:
         """Sends the request and collects the answer."""
         from requests import RequestException
+        from requests.exceptions import ContentDecodingError
         from urllib3.exceptions import HTTPError
 
         try:
@@ -1378,6 +1393,8 @@ class Exchange:
                         msg = f"the answer is over {LARGEST >> 20} MB"
                         raise Failure(BAD_REPLY, msg)
                 self.answer = answer
+        except ContentDecodingError:
+            self.error = Failure(BAD_REPLY, "the answer is not packed as it says")
         except (RequestException, HTTPError, OSError, Failure) as error:
             self.error = error
 
@@ -1408,7 +1425,7 @@ def as_failure(error: Exception) -> Failure:
     from ssl import SSLCertVerificationError
 
     from requests import ConnectTimeout
-    from requests.exceptions import InvalidProxyURL, InvalidSchema, InvalidURL
+    from requests.exceptions import InvalidSchema, InvalidURL, ProxyError
     from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
 
     chain: list[object] = [error]
@@ -1417,7 +1434,7 @@ def as_failure(error: Exception) -> Failure:
         chain += [each for each in inner if isinstance(each, Exception)]
     unsent = (
         *(ConnectTimeout, ConnectTimeoutError, NewConnectionError),
-        *(SSLCertVerificationError, InvalidURL, InvalidSchema, InvalidProxyURL),
+        *(SSLCertVerificationError, InvalidURL, InvalidSchema, ProxyError),
     )
     sent = not any(isinstance(link, unsent) for link in chain)
     msg = str(getattr(chain[-1], "strerror", None) or chain[-1])
@@ -1485,7 +1502,7 @@ class Client:
     """
 
     def __init__(self, args: Arguments, world: World) -> None:
-        self.base = base_url(args.url or world.environ.get("VAST_URL") or SERVICE)
+        self.given_url, self.base = args.url or world.environ.get("VAST_URL"), ""
         self.retry, self.dry_run, self.world = args.retry, args.dry_run, world
         self.given_key, self.key = args.api_key, ""
         self.http: HttpSession | None = None
@@ -1498,6 +1515,7 @@ class Client:
         Sends it again, up to `--retry` times, when that can do no harm. Raises
         VastError.
         """
+        self.base = self.base or base_url(self.given_url or SERVICE)
         if self.dry_run:
             raise DryRun(call, self.url(call))
         self.key = self.key or find_key(self.given_key, self.world)
@@ -1505,6 +1523,10 @@ class Client:
             return self.persist(call)
         except KeyboardInterrupt:
             raise Interrupted(f"interrupted{doubt(call)}") from None
+        except VastError as error:  # the service may repeat the key in what it says
+            error.args = (str(error).replace(self.key, "(your key)"),)
+            error.slug = error.slug.replace(self.key, "(your key)")
+            raise
 
     def persist(self, call: Call) -> Row:
         """Sends a call until it is answered, refused, or not worth another try."""
@@ -1546,7 +1568,7 @@ class Client:
         answer, body = self.exchange(call)
         status = answer.status_code
         if status == 429:
-            msg = self.hide_key(error_parts(body)[1])
+            msg = error_parts(body)[1]
             text = body.decode("utf-8", "replace")
             wait, threshold = waiting_time(answer, text, self.world.now())
             self.pace[endpoint(call)] = threshold
@@ -1586,6 +1608,8 @@ class Client:
 
             self.http = Session()
             self.http.auth = self.authorize
+            # Else requests reads and parses redirects that nobody follows.
+            vars(self.http)["get_redirect_target"] = lambda answer: None
             self.http.headers["User-Agent"] = f"vast.py/{__version__}"
             # A proxy must not see what goes unencrypted to this machine itself.
             self.http.trust_env = self.base.startswith("https:")
@@ -1608,19 +1632,15 @@ class Client:
         request.headers["Authorization"] = f"Bearer {self.key}"
         return request
 
-    def hide_key(self, text: str) -> str:
-        """Text of the service's in which it may repeat the key."""
-        return text.replace(self.key, "(your key)")
-
     def refusal(self, body: bytes, status: int) -> VastError:
         """The service's no, in its own words."""
         slug, msg = error_parts(body)
-        msg = self.hide_key(msg) or f"the service refused (HTTP {status})"
+        msg = msg or f"the service refused (HTTP {status})"
         login = re.search("requires login|log in again|invalid user key", msg, re.I)
         if slug == "auth_error" or status == 401 or login:
             hint = f"get a key at {KEYS_PAGE} and keep it with: vast.py set api-key"
             return NoKey(f"{msg} ({hint})", http=status)
-        return VastError(msg, self.hide_key(slug), status)
+        return VastError(msg, slug, status)
 
     def url(self, call: Call) -> str:
         """A call's whole URL."""
@@ -2374,6 +2394,11 @@ CHOICES = {
 KINDS |= {kind: one_of(*values) for kind, values in CHOICES.items()}
 
 
+# In front of a word it keeps argparse from taking it for an option or for its own "--";
+# no word has one of itself.
+TEXT = "\0"
+
+
 class Argument:
     """An argument of a command, from its line in the table: names and value, kind,
     help, at least two blanks apart.
@@ -2405,7 +2430,8 @@ class Argument:
         if self.is_flag:
             settings["action"] = "store_true"
         else:
-            settings["type"] = KINDS[self.kind]
+            convert = KINDS[self.kind]
+            settings["type"] = lambda text: convert(text.removeprefix(TEXT))
             settings["default"] = self.default or None
         if self.kind == "append":
             settings["action"] = "append"
@@ -2532,7 +2558,7 @@ class Change:
             try:
                 reply = session.client.send(call)
             except VastError as error:
-                if not several:
+                if not several or isinstance(error, UsageError):
                     raise
                 yield Failed(number, error)
                 if isinstance(error, (NoKey, Unreachable, Interrupted)):
@@ -2685,7 +2711,6 @@ def address_result(row: Row, scheme: str) -> Result:
     return Result({**value, "url": url, "direct": direct}, url)
 
 
-ONSTART_MOST = 4096  # characters that the service takes
 LABEL_MOST = 1024
 DISK_LEAST = 8  # GB
 RENTAL_FLAGS = ("python_utf8", "lang_utf8", "force", "cancel_unavail")
@@ -3182,16 +3207,6 @@ def statuses_help() -> str:
     return (__doc__ or "").partition("\n\nExit statuses:\n\n")[2].rstrip()
 
 
-ENVIRONMENT_HELP = f"""\
-  VAST_API_KEY     the API key; --api-key goes before it, the file behind it
-  VAST_URL         the address of the service; --url goes before it
-                   ({SERVICE})
-  HOME             the key file is ~/.vast_api_key
-  XDG_CONFIG_HOME  the key file of the vendor's client is read when there is no
-                   other: ~/.config/vastai/vast_api_key
-  HTTPS_PROXY, NO_PROXY, REQUESTS_CA_BUNDLE
-                   as everywhere"""
-
 TOPICS: dict[str, Callable[[], str]] = {
     "exit-codes": statuses_help,
     "environment": lambda: ENVIRONMENT_HELP,
@@ -3561,12 +3576,10 @@ class Words:
             if not equals and (not words or self.names_option(words[0])):
                 raise self.error(f"a value is missing behind {name}")
             value = value if equals else words.pop(0)
-            if value == "--":  # argparse would drop it
-                raise self.error(f"a value is missing behind {name}")
             if option.kind == "word":
                 self.others.append(value)
             else:
-                self.given.append(f"{option.long}={value}")
+                self.given.append(f"{option.long}={TEXT}{value}")
         return True
 
     def names_option(self, word: str) -> bool:
@@ -3700,7 +3713,7 @@ def parse_words(command: Command, words: Words) -> Arguments:
             hint = f"write: vast.py {command.name} {typed} {needed[0]} {extra}"
         raise words.error(f"'{extra}' is one word too many; {hint}")
     args = Arguments()
-    others = ["--", *words.others] if words.others else []
+    others = [TEXT + word for word in words.others]
     build_parser(command).parse_args([*words.given, *others], namespace=args)
     args.args = words.rest
     return args
@@ -3786,7 +3799,7 @@ class Console(World):
                 clear = "\r\x1b[K" if self.rewriting else ""
                 print(f"{clear}{text}", end="", file=self.stderr, flush=True)
         except OSError:  # nobody is there to be told
-            self.stderr = None
+            self.stderr = discard(self.stderr)
         self.rewriting = False
 
     def note(self, text: str) -> None:
@@ -3942,6 +3955,7 @@ def run(words: list[str], console: Console, output: Output) -> None:
     if "--help" in found.given:
         return output.write(help_text([command.name]))
     args = output.args = parse_words(command, found)
+    output.raw = args.raw
     if args.args and (mine := [it for it in args.args if found.names_option(it)]):
         console.note(f"passed on behind --args: {' '.join(mine)}")
     try:
@@ -3956,8 +3970,7 @@ def main(argv: Sequence[str] | None = None, console: Console | None = None) -> i
     """Runs one command line; returns the exit status."""
     words = list(sys.argv[1:] if argv is None else argv)
     console = console or Console(sys.stdout, sys.stderr, stdin=sys.stdin)
-    before_args = words[: words.index("--args")] if "--args" in words else words
-    output = Output(console, raw="--raw" in before_args)
+    output = Output(console, raw="--raw" in words)
     try:
         try:
             run(words, console, output)
@@ -3965,6 +3978,8 @@ def main(argv: Sequence[str] | None = None, console: Console | None = None) -> i
             output.finish()
     except VastError as error:
         output.fail(error)
+    except RecursionError:
+        output.fail(VastError("the answer is nested too deeply", BAD_REPLY))
     except KeyboardInterrupt:
         output.fail(Interrupted("interrupted"))
     if console.rewriting:
