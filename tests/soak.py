@@ -1,0 +1,229 @@
+#!/usr/bin/env python3
+"""The soak: 2,000 commands in a row against a service that fails one call in ten.
+
+    python3 tests/soak.py [--commands N] [--seed N]
+
+Somebody rents instances, uses them and gives them back, while every fault of the
+sandbox strikes at random (but the same with the same seed). After each command the
+sandbox's ledger is held against what the exit status said; after status 6 the person
+looks, as the message says, and must find what was rented. Waiting takes no time. Prints
+its figures; exit status 1 when anything was lost, double or other than it was said.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable
+from email.message import Message
+from pathlib import Path
+from random import Random
+
+import conftest  # which says where vast.py is
+import vast
+from sandbox import FAULTS, Answer, Rental, Sandbox
+
+SHARE = 0.1  # of the calls go wrong
+MOST = 30  # instances that the person keeps at a time
+# What the client waits for in real time, in seconds, and the bytes that it takes.
+LIMITS = {
+    "READ_TIMEOUT": 0.5, "TOTAL_TIMEOUT": 0.5, "SLOWEST": 10**9, "LARGEST": 10**6
+}  # fmt: skip
+
+# What can be done with an instance, and how to see that it was; the last of the words
+# is what was wanted.
+WORK: tuple[tuple[str, Callable[[Rental, str], bool]], ...] = (
+    ("start instance {}", lambda rental, _: rental.order != "stop"),
+    ("stop instance {}", lambda rental, _: rental.order == "stop"),
+    ("label instance {} {label}", lambda rental, it: rental.row["label"] == it),
+    ("change bid {} --price {price}", lambda it, bid: it.row["min_bid"] == float(bid)),
+)  # fmt: skip
+
+
+class Unreliable(Sandbox):
+    """A sandbox in which faults strike at random; `served` lists the calls, each with
+    the fault that struck it or None."""
+
+    def __init__(self, dice: Random) -> None:
+        super().__init__()
+        self.dice = dice
+        self.served: list[tuple[str, str | None]] = []
+
+    def take(self, method: str, target: str, headers: Message, raw: bytes) -> Answer:
+        kind = None
+        if self.dice.random() < SHARE:
+            # A repeated DELETE that meets a 404 counts as done: let that be true.
+            kinds = [it for it in FAULTS if (method, it) != ("DELETE", "404")]
+            kind = self.dice.choice(kinds)
+            self.fault("*", kind, seconds=5)
+        answer = super().take(method, target, headers, raw)
+        self.served.append((self.calls[-1].name, kind))
+        return answer
+
+
+class Soak:
+    """A person at work, and the auditor who compares the person's books with the
+    service's. `known` are the instances that the person knows of."""
+
+    def __init__(self, box: Unreliable, home: Path, dice: Random) -> None:
+        self.box, self.market, self.dice = box, box.market, dice
+        self.program = conftest.Program(home, box)
+        self.known: set[int] = set()
+        self.statuses: Counter[int] = Counter()
+        self.creates: Counter[int] = Counter()
+        self.found = 0  # instances that only looking brought to light
+        self.wrong: list[str] = []
+
+    def run(self, *words: object) -> conftest.Ran:
+        """Runs a command, and checks what holds for each."""
+        ran = self.program(*map(str, words))
+        self.statuses[ran.status] += 1
+        self.check(ran.status in (0, 1, 4, 5, 6), "no such status", words, ran)
+        self.check(ran.status == 0 or bool(ran.err), "silent", words, ran)
+        return ran
+
+    def check(self, good: bool, what: str, *about: object) -> None:
+        """Notes a discrepancy unless all is good."""
+        if not good:
+            self.wrong.append(f"{what}: {' '.join(map(str, about))}")
+
+    def alive(self) -> dict[int, Rental]:
+        """The person's instances, as the service knows them."""
+        rentals, user = self.market.rentals, self.market.user["id"]
+        return {number: it for number, it in rentals.items() if it.owner == user}
+
+    def look(self) -> None:
+        """Lists the instances until that works. No list may be wrong."""
+        ran = self.run("show", "instances", "-q")
+        while ran.status:
+            ran = self.run("show", "instances", "-q")
+        listed = set(map(int, ran.out.split()))
+        self.check(listed == set(self.alive()), "the list is wrong", ran)
+        self.known = listed
+
+    def create(self) -> None:
+        """Rents an offer, with a label or without."""
+        free = [it.row["id"] for it in self.market.offers.values() if not it.rental]
+        label = [f"--label=job-{len(self.box.served)}"] * self.dice.randrange(2)
+        rented, served = len(self.market.rented), len(self.box.served)
+        ran = self.run(
+            "create", "instance", self.dice.choice(free), "--image", "it", *label
+        )
+        self.creates[ran.status] += 1
+        new = [number for _, number in self.market.rented[rented:]]
+        calls = self.box.served[served:]
+        doubtful = [it for it in calls if it[0] == "create" and "429" not in str(it[1])]
+        self.check(len(new) <= 1 and len(doubtful) <= 1, "double", ran, new, calls)
+        if ran.status == 0:
+            said = "".join(f"Started. instance {number}\n" for number in new)
+            self.check(ran.out == said and len(new) == 1, "said wrongly", ran, new)
+            self.known.update(new)
+        elif ran.status == 6:
+            named = "failed" in ran.err or all(str(number) in ran.err for number in new)
+            self.check(named or not label, "not found by its label", ran, new)
+            known = set(self.known)
+            self.look()
+            self.check(self.known == known | set(new), "not found", new, ran)
+            self.found += len(new)
+        else:
+            self.check(not new, "lost", new, ran)
+
+    def destroy(self) -> None:
+        """Gives one instance back, or a few at a time."""
+        few = min(len(self.known), self.dice.choice((1, 1, 1, 2, 3)))
+        ids = self.dice.sample(sorted(self.known), few)
+        ran = self.run("destroy", "instance", *ids)
+        left = set(ids) & set(self.alive())
+        if ran.status == 0:
+            self.check(not left, "not destroyed", ids, left)
+            self.known.difference_update(ids)
+            return
+        if ran.status != 6 and len(ids) == 1:
+            self.check(bool(left), "destroyed all the same", ids, ran)
+        self.look()
+
+    def change(self) -> None:
+        """Starts, stops, labels an instance, or bids for it."""
+        number = self.dice.choice(sorted(self.known))
+        place = len(self.box.served)
+        price = place / 4096 + 0.001
+        words, is_done = self.dice.choice(WORK)
+        words = words.format(number, label=f"it-{place}", price=price)
+        wanted = words.split()[-1]
+        was_done = is_done(self.alive()[number], wanted)
+        ran = self.run(*words.split())
+        done = is_done(self.alive()[number], wanted)
+        right = done if ran.status == 0 else ran.status == 6 or done == was_done
+        self.check(right, "done or not, other than it was said", words, ran)
+
+    def step(self) -> None:
+        """Does one thing or another."""
+        work = [self.look, self.change, self.change, self.destroy, self.destroy]
+        if len(self.known) < MOST:
+            work += [self.create] * 4
+        self.dice.choice(work if self.known else [self.create])()
+
+    def finish(self) -> None:
+        """Gives everything back. Then the books must be even."""
+        while self.known:
+            self.destroy()
+        self.check(not self.alive(), "left over", set(self.alive()))
+        rented = sorted(number for _, number in self.market.rented)
+        even = rented == sorted(self.market.destroyed)
+        self.check(even, "the ledger is not even", rented)
+
+    def figures(self) -> str:
+        """What happened, for people."""
+        struck = [kind for _, kind in self.box.served if kind]
+        created = self.creates.total()
+        return f"""\
+{self.statuses.total()} commands, {len(self.box.served)} calls; {len(struck)} of them \
+were struck by {len(set(struck))} kinds of fault
+exit statuses: {counted(self.statuses)}
+of {created} `create instance`: {counted(self.creates)}
+instances: {len(self.market.rented)} rented, {len(self.market.destroyed)} destroyed; \
+{self.found} were found by looking after status 6
+discrepancies: {len(self.wrong)}"""
+
+
+def counted(statuses: Counter[int]) -> str:
+    """How often each status came."""
+    return ", ".join(f"{status}: {statuses[status]}" for status in sorted(statuses))
+
+
+def soak(commands: int, seed: int) -> Soak:
+    """Runs that many commands and a few more, until everything is given back."""
+    before = {name: getattr(vast, name) for name in LIMITS}
+    vars(vast).update(LIMITS)
+    try:
+        box = Unreliable(Random(seed))
+        with tempfile.TemporaryDirectory() as home, box:
+            work = Soak(box, Path(home), Random(seed + 1))
+            # The real time, or no drip would ever take too long.
+            work.program.clock.now = time.time  # type: ignore[method-assign]
+            while work.statuses.total() < commands:
+                work.step()
+            work.finish()
+            return work
+    finally:
+        vars(vast).update(before)
+
+
+def main(argv: list[str]) -> int:
+    """Runs the soak and says how it went."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--commands", type=int, default=2000)
+    parser.add_argument("--seed", type=int, default=2026)
+    args = parser.parse_args(argv)
+    work = soak(args.commands, args.seed)
+    print(work.figures())
+    for line in work.wrong:
+        print(line, file=sys.stderr)
+    return 1 if work.wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

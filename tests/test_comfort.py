@@ -1,0 +1,931 @@
+"""What holds for every command: help, dry runs, options anywhere, mistakes that are
+understood, several ids; and waiting, choosing columns, and today's options."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import subprocess
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+import vast
+from conftest import Clock, Program, Ran, script_environment
+from sandbox import BROKEN_IMAGE, Row, Sandbox
+from test_commands import PLAIN_RENTAL, PLAIN_SEARCH, complaint, free_offer, rent, sent
+
+Request = tuple[str, str, object]
+
+INSTANCE = "/api/v0/instances/7/"
+MACHINES = "/api/v0/machines"
+LIST_QUERY = (
+    "limit=25&select_filters=%7B%7D"
+    "&order_by=%5B%7B%22col%22%3A%22id%22%2C%22dir%22%3A%22asc%22%7D%5D"
+)
+BILLS_QUERY = "owner=me&sdate=0&edate=1790000000&inc_charges=true"
+DEFJOB = "--price_gpu 1 --price_inetu 2 --price_inetd 3 --image x"
+
+# Each command of the program: how it is typed, and the first request that it sends;
+# None: it sends none.
+CASES: dict[str, tuple[str, Request | None]] = {
+    "search offers": (
+        "search offers num_gpus=2",
+        ("POST", "/api/v0/bundles/", {**PLAIN_SEARCH, "num_gpus": {"eq": 2}}),
+    ),
+    "show instances": (
+        "show instances",
+        ("GET", f"/api/v1/instances/?{LIST_QUERY}", None),
+    ),
+    "ssh-url": ("ssh-url 7", ("GET", f"{INSTANCE}?owner=me", None)),
+    "scp-url": ("scp-url", ("GET", f"/api/v1/instances/?{LIST_QUERY}", None)),
+    "create instance": (
+        "create instance 7 --image example/image",
+        ("PUT", "/api/v0/asks/7/", PLAIN_RENTAL),
+    ),
+    "start instance": ("start instance 7 8", ("PUT", INSTANCE, {"state": "running"})),
+    "stop instance": ("stop instance 7", ("PUT", INSTANCE, {"state": "stopped"})),
+    "label instance": ("label instance 7 it", ("PUT", INSTANCE, {"label": "it"})),
+    "change bid": (
+        "change bid 7",
+        ("PUT", "/api/v0/instances/bid_price/7/", {"client_id": "me", "price": None}),
+    ),
+    "destroy instance": ("destroy instance 7 8", ("DELETE", INSTANCE, {})),
+    "show machines": ("show machines", ("GET", f"{MACHINES}?owner=me", None)),
+    "list machine": (
+        "list machine 7 -g 0.5",
+        ("PUT", f"{MACHINES}/create_asks/", {"machine": 7, "price_gpu": 0.5}),
+    ),
+    "unlist machine": ("unlist machine 7", ("DELETE", f"{MACHINES}/7/asks/", {})),
+    "set min-bid": (
+        "set min-bid 7 --price 1",
+        ("PUT", f"{MACHINES}/7/minbid/", {"client_id": "me", "price": 1}),
+    ),
+    "set defjob": (
+        f"set defjob 7 {DEFJOB}",
+        (
+            "PUT",
+            f"{MACHINES}/create_bids/",
+            {"machine": 7, "price_gpu": 1, "price_inetu": 2, "price_inetd": 3,
+             "image": "x"},
+        ),
+    ),
+    "remove defjob": ("remove defjob 7", ("DELETE", f"{MACHINES}/7/defjob/", {})),
+    "show user": ("show user", ("GET", "/api/v0/users/current/", None)),
+    "show invoices": (
+        "show invoices",
+        ("GET", f"/api/v0/users/me/invoices?{BILLS_QUERY}", None),
+    ),
+    "generate pdf-invoices": (
+        "generate pdf-invoices",
+        ("GET", f"/api/v0/users/me/invoices?{BILLS_QUERY}", None),
+    ),
+    "set api-key": ("set api-key s3cr3t", None),
+    "create account": ("create account", None),
+    "login": ("login", None),
+    "completion": ("completion bash", None),
+    "help": ("help", None),
+}  # fmt: skip
+CALLERS = [name for name, (_, request) in CASES.items() if request]
+NAMES = [command.name for command in vast.COMMANDS]
+VERBS = sorted({name.split()[0] for name in NAMES if " " in name})
+
+
+def test_every_command_has_a_case() -> None:
+    assert sorted(CASES) == sorted(NAMES)
+
+
+def options_of(command: vast.Command) -> set[str]:
+    """All the names of a command's own options."""
+    return {name for argument in command.arguments() for name in argument.names}
+
+
+# ---------------------------------------------------------------- dry runs
+
+
+@pytest.mark.parametrize("name", CALLERS)
+def test_a_dry_run_says_the_first_request(
+    run: Program, box: Sandbox, name: str
+) -> None:
+    line, request = CASES[name]
+    assert request
+    method, path, body = request
+    ran = run(*shlex.split(line), "--dry-run", "--raw")
+    value = {"body": body, "method": method, "url": box.url + path}
+    assert ran.status == 0
+    assert json.loads(ran.out) == value
+    assert ran.out.count("\n") == 1
+    assert not box.calls
+
+
+@pytest.mark.parametrize("name", CALLERS)
+def test_a_dry_run_prints_a_curl_command(
+    offline: Program, box: Sandbox, name: str
+) -> None:
+    line, request = CASES[name]
+    assert request
+    method, path, body = request
+    ran = offline("--dry-run", *shlex.split(line), "--url", box.url, terminal=True)
+    words = shlex.split(ran.out)
+    expected = ["curl", "-sS", "-X", method, box.url + path]
+    expected += ["-H", "Authorization: Bearer $VAST_API_KEY"]
+    if body is not None:
+        expected += ["-H", "Content-Type: application/json", "-d", words[-1]]
+        assert json.loads(words[-1]) == body
+    assert (ran.status, words) == (0, expected)
+    assert '"Authorization: Bearer $VAST_API_KEY"' in ran.out
+    assert not box.calls
+    assert "[y/N]" not in ran.err
+
+
+def test_a_dry_run_writes_no_file(
+    offline: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(offline.home)
+    assert offline("set", "api-key", "s3cr3t", "--dry-run").status == 0
+    assert offline("generate", "pdf-invoices", "--dry-run", "-o", "x").status == 0
+    assert not list(offline.home.iterdir())
+
+
+def in_a_shell(box: Sandbox, home: Path, command: str) -> object:
+    """The answer, decoded, to a command that a dry run printed."""
+    ran = subprocess.run(
+        ["sh", "-c", command],
+        env=script_environment(box, home),
+        capture_output=True,
+        check=True,
+    )
+    return json.loads(ran.stdout)
+
+
+def test_a_printed_read_does_the_same(
+    run: Program, box: Sandbox, tmp_path: Path
+) -> None:
+    line = ["search", "offers", "gpu_name=RTX 4090 num_gpus>=2", "-o", "dph,num_gpus-"]
+    answer = in_a_shell(box, tmp_path, run(*line, "--dry-run").out)
+    rows = json.loads(run(*line, "--raw").out)
+    assert isinstance(answer, dict)
+    assert [row["id"] for row in answer["offers"]] == [row["id"] for row in rows]
+    assert box.calls[0][1:4] == box.calls[1][1:4]
+    assert box.calls[0].body == box.calls[1].body
+
+
+def test_a_printed_change_does_the_same(
+    run: Program, box: Sandbox, tmp_path: Path
+) -> None:
+    rent(box)
+    label = 'it\'s "$HOME" `id` \\ ł\n'
+    ran = run("label", "instance", "5001", label, "--dry-run")
+    assert in_a_shell(box, tmp_path, ran.out) == {"success": True}
+    assert box.market.own_rows()[0]["label"] == label
+
+
+# ---------------------------------------------------------------- help
+
+
+@pytest.mark.parametrize("words", [["--help"], ["-h"], ["help"], ["--raw", "-h"]])
+def test_the_main_help(offline: Program, words: list[str]) -> None:
+    ran = offline(*words)
+    assert (ran.status, ran.err) == (0, "")
+    places = [ran.out.find(f"\n  {name} ") for name in NAMES]
+    assert -1 not in places
+    assert places == sorted(places)
+    examples = re.findall(r"^  .*vast\.py .*", ran.out.partition("\n\n")[2], re.M)
+    assert len(examples) == 3
+    assert ran.out.index(examples[-1]) < places[0]
+    for argument in vast.COMMON_OPTIONS:
+        assert argument.long in ran.out
+
+
+def test_the_groups_of_the_main_help(offline: Program) -> None:
+    heads = re.findall(r"^(\w[\w ]*):$", offline("help").out, re.MULTILINE)
+    assert heads[:4] == ["Renting", "Renting out", "Billing", "Account"]
+
+
+def test_no_command_at_all(offline: Program) -> None:
+    assert offline() == Ran(2, "", offline("--help").out)
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_a_verb_alone_lists_its_objects(offline: Program, verb: str) -> None:
+    ran = offline(verb)
+    objects = [name for name in NAMES if name.startswith(f"{verb} ")]
+    assert (ran.status, ran.out) == (2, "")
+    assert [name for name in NAMES if f"vast.py {name} " in ran.err] == objects
+    assert offline(verb, "--help") == Ran(0, ran.err, "")
+    assert offline("help", verb) == Ran(0, ran.err, "")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_help_of_a_command(offline: Program, name: str) -> None:
+    command = vast.COMMAND_BY_NAME[name]
+    ran = offline(*name.split(), "--help")
+    assert (ran.status, ran.err) == (0, "")
+    assert ran.out.startswith(f"usage: vast.py {name}")
+    for words in (["help", *name.split()], [*name.split(), "-h"]):
+        assert offline(*words) == ran
+    for argument in (*command.arguments(), *vast.COMMON_OPTIONS):
+        shown = argument.help != "-"
+        text = ", ".join(argument.names) or argument.value.rstrip("+*?")
+        assert bool(re.search(rf"^  {re.escape(text)}\b", ran.out, re.M)) is shown
+        assert argument.help in " ".join(ran.out.split()) or not shown
+    assert f"example:\n  vast.py {command.example}" in ran.out
+
+
+@pytest.mark.parametrize("alias", ["search instances", "set min_bid", "set api_key"])
+def test_the_help_of_another_name(offline: Program, alias: str) -> None:
+    ran = offline("help", *alias.split())
+    assert ran.status == 0
+    assert offline(*alias.split(), "-h") == ran
+
+
+TOPICS = {
+    "exit-codes": ["0", "1", "2", "3", "4", "5", "6", "130"],
+    "environment": ["VAST_API_KEY", "VAST_URL", "HOME"],
+    "query": [line.split("=")[0].split()[0] for line in vast.FIELD_TABLE.splitlines()],
+}
+
+
+@pytest.mark.parametrize("topic", TOPICS)
+def test_the_help_on_a_topic(offline: Program, topic: str) -> None:
+    ran = offline("help", topic)
+    assert (ran.status, ran.err) == (0, "")
+    first = [line.split()[0] for line in ran.out.splitlines() if line.strip()]
+    assert [word for word in TOPICS[topic] if word not in first] == []
+    assert f"help {topic}" in offline("help").out
+
+
+def test_the_fields_in_the_help_of_a_search(offline: Program) -> None:
+    assert offline("search", "offers", "-h").out.endswith(offline("help", "query").out)
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["", *NAMES, *VERBS, *TOPICS],
+    ids=lambda words: words or "main",
+)
+def test_help_fits_eighty_columns(offline: Program, words: str) -> None:
+    lines = offline("help", *words.split()).out.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert [line for line in lines if line != line.rstrip()] == []
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("change bid", "picks a winning bid"),
+        ("create instance", "ps shows it"),
+        ("search offers", "redirection"),
+        ("set api-key", "stdin"),
+    ],
+)
+def test_what_a_help_must_say(offline: Program, words: str, said: str) -> None:
+    assert said in offline(*words.split(), "--help").out
+
+
+@pytest.fixture
+def stage(run: Program, box: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Program:
+    """A market that has the ids of the examples: offer 1234, instance 5001, and the
+    caller's machine 12345; in a folder of its own."""
+    market = box.market
+    own = market.own_machines()[0]
+    hardware = {**own.hardware, "machine_id": 12345}
+    market.machines[12345] = replace(own, hardware=hardware, terms=dict(own.terms))
+    rent(box)
+    offer = market.offers[free_offer(box)]
+    market.offers[1234] = replace(offer, row={**offer.row, "id": 1234})
+    monkeypatch.chdir(run.home)
+    return run
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_example_of_a_help_works(stage: Program, box: Sandbox, name: str) -> None:
+    line = vast.COMMAND_BY_NAME[name].example.replace("\\\n", "")
+    assert line.startswith(name)
+    ran = stage(*shlex.split(line), stdin=f"{box.key}\n")
+    assert ran.status == 0
+    assert ran.out
+
+
+@pytest.mark.parametrize("index", [0, 1])
+def test_the_examples_of_the_main_help_work(stage: Program, index: int) -> None:
+    lines = re.findall(r"^  vast\.py (.*)", stage("help").out, re.MULTILINE)
+    assert stage(*shlex.split(lines[index])).status == 0
+
+
+# ---------------------------------------------------------------- mistakes
+
+# A wrong command line -> what its message must hold.
+MISTAKES = {
+    "serch offers": "did you mean 'search offers'?",
+    "search ofers": "did you mean 'search offers'?",
+    "searchoffers": "did you mean 'search offers'?",
+    "show instance": "did you mean 'show instances'?",
+    "ssh-ulr 5001": "did you mean 'ssh-url'?",
+    "set minbid 7 --price 1": "did you mean 'set min-bid'?",
+    "destroy instnace 7": "did you mean 'destroy instance'?",
+    "halp": "did you mean 'help'?",
+    "frobnicate": "help",
+    "help serch offers": "did you mean 'search offers'?",
+    "help exit-code": "did you mean 'exit-codes'?",
+    "show instances --qiet": "did you mean '--quiet'?",
+    "show instances --quite": "did you mean '--quiet'?",
+    "create instance 7 --imgae x": "did you mean '--image'?",
+    "--ulr x show user": "did you mean '--url'?",
+    "show machines -raw": "did you mean '--raw'?",
+    "-raw show machines": "did you mean '--raw'?",
+    "create instance 7 -image x": "did you mean '--image'?",
+    "search offers --gpu-name RTX_4090": "'gpu_name=RTX_4090'",
+    "search offers --gpu_name=A100": "'gpu_name=A100'",
+    "search offers --num-gpus 4 -o dph": "'num_gpus=4'",
+    "search offers --explain": "--explain",
+    "create instance 7 --image x --shm-size 1g": "--shm-size",
+    "create instance 7 --image x --bid 3": "--bid",
+    "search offers --lim 5": "--lim",
+    "show invoices --only_c": "--only_c",
+    "show instances --quie": "--quie",
+    "show user --ra": "--ra",
+    "destroy instance 7 --y": "--y",
+    "show user --version": "--version",
+    "show user extra": "'extra'",
+    "show instances --quiet=yes": "--quiet",
+    "show user --retry -1": "'-1'",
+    "show user --retry x": "'x'",
+    "show user --url": "--url",
+    "create instance 7 --image x --label --disk 9": "--label",
+    "start instance 7 --wait --timeout -1": "'-1'",
+    "start instance 7 --wait --timeout nan": "'nan'",
+    "completion fish": "bash, zsh",
+    "completion": "shell",
+}
+
+
+@pytest.mark.parametrize("line", MISTAKES)
+def test_a_mistake_is_understood(run: Program, box: Sandbox, line: str) -> None:
+    said = complaint(run(*shlex.split(line)), 2)
+    assert MISTAKES[line] in said
+    assert not box.calls
+
+
+def test_a_colon_for_an_operator_is_understood(run: Program, box: Sandbox) -> None:
+    ran = run("search", "offers", "gpu_name:RTX_4090")
+    assert (ran.status, ran.out, box.calls) == (2, "", [])
+    assert "write gpu_name=RTX_4090\n" in ran.err
+
+
+def test_a_raw_mistake_is_one_json_object(run: Program) -> None:
+    ran = run("--raw", "show", "user", "--qiet")
+    error = json.loads(ran.err)
+    assert (ran.status, ran.out, ran.err.count("\n")) == (2, "", 1)
+    assert sorted(error) == ["error", "msg", "status"]
+    assert (error["error"], error["status"]) == ("usage", None)
+
+
+# ---------------------------------------------------------------- options anywhere
+
+
+@pytest.mark.parametrize("place", range(4))
+@pytest.mark.parametrize(
+    "option", ["--raw", "--retry 0", "--retry=0 --raw", "--api-key {key} --url {url}"]
+)
+def test_common_options_work_anywhere(
+    run: Program, box: Sandbox, option: str, place: int
+) -> None:
+    words = ["show", "user", "-q"]
+    typed = option.format(key=box.key, url=box.url).split()
+    ran = run(*words[:place], *typed, *words[place:])
+    assert ran == run(*words, *typed)
+    assert ran.status == 0
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "destroy instance 5001 -y 5002",
+        "destroy instance -y 5001 5002",
+        "destroy instance 5001 5002 --yes",
+        "--raw destroy --retry 0 instance 5001 -y 5002",
+        "destroy instance -y -- 5001 5002",
+    ],
+)
+def test_options_stand_in_any_order_with_arguments(
+    run: Program, box: Sandbox, line: str
+) -> None:
+    rent(box, 5001)
+    rent(box, 5002)
+    assert run(*line.split()).status == 0
+    assert box.market.destroyed == [5001, 5002]
+
+
+# Pairs of lines that are the same.
+SAME = [
+    ("set min_bid 7101 --price 1", "set min-bid 7101 --price 1"),
+    ("list machine 7101 --price-gpu 1", "list machine 7101 --price_gpu 1"),
+    ("list machine 7101 --min-chunk=1", "list machine 7101 --min_chunk=1"),
+    ("search offers --no_default", "search offers --no-default"),
+    ("show invoices --start-date 2026", "show invoices --start_date 2026"),
+    ("show user --api_key {key}", "show user --api-key {key}"),
+    ("show machines --no_header", "show machines --no-header"),
+    ("search offers -bn", "search offers -b -n"),
+    ("search offers -bnodph", "search offers -b -n -o dph"),
+    ("search offers -no dph", "search offers -n -o dph"),
+    ("search offers -odph", "search offers --order=dph"),
+    ("search offers -tbid", "search offers -t bid"),
+    ("show invoices -qp", "show invoices -q -p"),
+    ("show invoices -cqs2026", "show invoices --only_charges --quiet -s 2026"),
+]
+
+
+@pytest.mark.parametrize("pair", SAME, ids=lambda pair: pair[0])
+def test_two_spellings(run: Program, box: Sandbox, pair: tuple[str, str]) -> None:
+    first, second = (run(*it.format(key=box.key).split()) for it in pair)
+    assert first == second
+    assert first.status == 0
+    assert box.calls[0][1:4] == box.calls[1][1:4]
+    assert box.calls[0].body == box.calls[1].body
+
+
+@pytest.mark.parametrize(
+    ("words", "key", "value"),
+    [
+        (["--label", "-x"], "label", "-x"),
+        (["--label", "--"], "label", "--"),
+        (["--label=--raw"], "label", "--raw"),
+        (["--label="], "label", ""),
+        (["--label", "a=b"], "label", "a=b"),
+        (["--onstart-cmd", "-c 'ls'"], "onstart", "-c 'ls'"),
+        (["--login", "-u me -p pass host"], "image_login", "-u me -p pass host"),
+        (["--env", "-h NAME"], "env", {"-h": "NAME"}),
+        (["--args", "--image", "y"], "args", ["--image", "y"]),
+    ],
+)  # fmt: skip
+def test_values_that_look_like_options(
+    run: Program, box: Sandbox, words: list[str], key: str, value: object
+) -> None:
+    offer = str(free_offer(box))
+    assert run("create", "instance", offer, "--image", "x", *words).status == 0
+    assert box.calls[-1].body[key] == value
+
+
+def test_the_version(offline: Program) -> None:
+    assert re.fullmatch(r"\d+\.\d+\.\d+", vast.__version__)
+    assert offline("--version") == Ran(0, f"vast.py {vast.__version__}\n", "")
+
+
+# ---------------------------------------------------------------- JSON
+
+
+def test_json_in_a_pipe_and_on_a_terminal(run: Program, box: Sandbox) -> None:
+    rows = [{"id": 2, "b": [1, {"c": "ł\x1b"}]}, {"id": 3, "a": None}]
+    box.fault("machines", "body", times=2, body={"machines": rows})
+    assert run("show", "machines", "--raw").out == (
+        '[\n{"b": [1, {"c": "\\u0142\\u001b"}], "id": 2},\n{"a": null, "id": 3}\n]\n'
+    )
+    assert run("show", "machines", "--raw", terminal=True).out == (
+        json.dumps(rows, indent=2, sort_keys=True) + "\n"
+    )
+
+
+def test_a_json_object_in_a_pipe_and_on_a_terminal(run: Program, box: Sandbox) -> None:
+    box.fault("user", "body", times=2, body={"id": 2, "credit": 1.5})
+    assert run("show", "user", "--raw").out == '{"credit": 1.5, "id": 2}\n'
+    assert run("show", "user", "--raw", terminal=True).out == (
+        '{\n  "credit": 1.5,\n  "id": 2\n}\n'
+    )
+
+
+# ---------------------------------------------------------------- several ids
+
+
+@pytest.fixture
+def three(box: Sandbox) -> list[str]:
+    """The ids of three instances, not in order."""
+    return [str(rent(box, number)) for number in (5003, 5001, 5002)]
+
+
+# What becomes of the calls, one after the other -> the status.
+OUTCOMES: dict[str, int] = {
+    "ok ok ok": 0,
+    "404 ok ok": 1,
+    "ok 403 refused": 1,
+    "ok 500 ok": 6,
+    "drop_after 404 ok": 6,
+    "404 cut_after ok": 6,
+    "ok 401": 4,
+    "404 404_auth": 4,
+    "401": 4,
+    "ok 429_text": 5,
+    "404 429_detail": 5,
+    "502 429_text": 6,
+    "502 401": 6,
+}
+
+
+@pytest.mark.parametrize("outcome", OUTCOMES)
+def test_the_gravest_status_counts(
+    run: Program, box: Sandbox, three: list[str], outcome: str
+) -> None:
+    kinds = outcome.split()
+    for place, kind in enumerate(kinds):
+        if kind != "ok":
+            box.fault("manage", kind, after=kinds[:place].count("ok"))
+    ran = run("stop", "instance", *three, "--retry", "0")
+    done = [it for it, kind in zip(three, kinds) if kind == "ok"]
+    assert ran.status == OUTCOMES[outcome]
+    assert ran.out == "".join(f"stopping instance {it}.\n" for it in done)
+    assert [call.path for call in box.calls] == [
+        f"/api/v0/instances/{it}/" for it in three[: len(kinds)]
+    ]
+    untried = " ".join(three[len(kinds) :])
+    assert (f"not tried: {untried}\n" in ran.err) is bool(untried)
+
+
+@pytest.mark.parametrize("env", [{"VAST_API_KEY": "a b"}, {"VAST_URL": "ftp://x"}])
+def test_what_is_wrong_for_all_ids_is_said_once(
+    run: Program, box: Sandbox, three: list[str], env: dict[str, str]
+) -> None:
+    complaint(run("stop", "instance", *three, env=env), 2)
+    assert not box.calls
+
+
+def test_raw_results_of_several_ids(
+    run: Program, box: Sandbox, three: list[str]
+) -> None:
+    ran = run("start", "instance", "5003", "9", "5001", "--raw")
+    msg = "you have no instance 9"
+    error = {"error": "no_such_instance", "msg": msg, "status": 404}
+    assert ran == Ran(
+        1,
+        '[\n{"id": 5003, "success": true},\n'
+        + json.dumps({**error, "id": 9}, sort_keys=True)
+        + ',\n{"id": 5001, "success": true}\n]\n',
+        json.dumps(error) + "\n",
+    )
+
+
+def test_the_same_id_twice_is_one(run: Program, box: Sandbox) -> None:
+    rent(box)
+    assert run("destroy", "instance", "5001", "5001").status == 0
+    assert len(box.calls) == 1
+
+
+def test_raw_of_one_id_is_no_array(run: Program, box: Sandbox) -> None:
+    rent(box)
+    assert run("stop", "instance", "5001", "--raw").out == '{"success": true}\n'
+
+
+# ---------------------------------------------------------------- choosing columns
+
+
+# Options of `show machines` -> what is printed of two machines.
+COLUMNS = {
+    "--cols ID,hostname": "  ID  hostname\n7102  rig02\n7103  rig03\n",
+    "--cols id": "  ID\n7102\n7103\n",
+    "--cols=driver,id,N": (
+        "driver       ID   N\n565.77     7102  8x\n580.65.06  7103  2x\n"
+    ),
+    "--cols gpu_name,N": "Model      N\nRTX_3090  8x\nRTX_5090  2x\n",
+    "--cols static_ip,num_reports": (
+        "static_ip  reports\nfalse            0\nfalse            0\n"
+    ),
+    "--cols ID --no-header": "7102\n7103\n",
+    "--cols 'ID, N'": "  ID   N\n7102  8x\n7103  2x\n",
+    "-q --cols ID": "7102\n7103\n",
+}
+
+
+@pytest.mark.parametrize("options", COLUMNS)
+def test_chosen_columns(run: Program, box: Sandbox, options: str) -> None:
+    del box.market.machines[7101], box.market.machines[7104]
+    ran = run("show", "machines", *shlex.split(options))
+    assert ran == Ran(0, COLUMNS[options], "")
+
+
+@pytest.mark.parametrize("name", CALLERS)
+def test_tables_have_the_options_of_tables(name: str) -> None:
+    options = options_of(vast.COMMAND_BY_NAME[name])
+    is_table = name.split()[0] in ("search", "show")
+    assert ({"--cols", "--no-header", "-q", "--quiet"} <= options) is is_table
+
+
+@pytest.mark.parametrize(
+    "command", ["search offers", "show instances", "show machines", "show invoices"]
+)
+def test_a_heading_can_be_left_out(run: Program, box: Sandbox, command: str) -> None:
+    rent(box)
+    whole, bare = run(*command.split()), run(*command.split(), "--no-header")
+    assert whole.out.count("\n") == bare.out.count("\n") + 1
+    assert whole.out.splitlines()[0].split()[0] == "ID"
+    assert bare.out.splitlines()[0].split() == whole.out.splitlines()[1].split()
+
+
+@pytest.mark.parametrize(
+    ("cols", "said"),
+    [
+        ("Modle", "did you mean 'Model'?"),
+        ("ID,nothing", "'nothing'"),
+        ("ID,,N", "''"),
+        ("", "''"),
+        ("jupyter_token", "'jupyter_token'"),
+    ],
+)
+def test_an_unknown_column(run: Program, box: Sandbox, cols: str, said: str) -> None:
+    rent(box)
+    message = complaint(run("show", "instances", "--cols", cols), 2)
+    assert said in message
+    assert "SSH_Addr" in message
+    assert "uptime_mins" in message
+
+
+# ---------------------------------------------------------------- today's options
+
+DIRECT = {"runtype": "ssh_direct ssh_proxy"}
+DIRECT_JUPYTER = {"runtype": "jupyter_direct ssh_direct ssh_proxy"}
+# What follows `create instance ID --image example/image` -> what the body has besides.
+TODAY: dict[str, Row] = {
+    "--ssh": {},
+    "--direct": DIRECT,
+    "--ssh --direct": DIRECT,
+    "--jupyter --direct": DIRECT_JUPYTER,
+    "--jupyter --ssh --direct": DIRECT_JUPYTER,
+    "--jupyter --ssh": {"runtype": "jupyter"},
+    "--jupyter-lab --direct": {**DIRECT_JUPYTER, "use_jupyter_lab": True},
+    "--login '-u me -p s3cr3t docker.io'": {"image_login": "-u me -p s3cr3t docker.io"},
+    "--user root": {"user": "root"},
+    "--cancel-unavail": {"cancel_unavail": True},
+    "--entrypoint /start.sh": {"onstart": "/start.sh"},
+    "--entrypoint /start.sh --onstart-cmd ls": {"onstart": "ls"},
+    "--template_hash abc": {"template_hash_id": "abc", "disk": None, "runtype": None},
+    "--template-hash abc --disk 10 --ssh": {"template_hash_id": "abc"},
+    "--template_hash abc --direct": {
+        "template_hash_id": "abc", "disk": None, **DIRECT,
+    },
+    "--env '-e A=b'": {"env": {"A": "b"}},
+    "--env A=b": {"env": {"A": "b"}},
+    "--env 'A=b C=\"d e\"'": {"env": {"A": "b", "C": "d e"}},
+    "--env A=b=c --env -eD=": {"env": {"A": "b=c", "D": ""}},
+    "--env '-p 8080:80/udp -p 72299:72299'": {
+        "env": {"-p 8080:80/udp": "1", "-p 72299:72299": "1"},
+    },
+    "--env '-v /a:/b -h billybob'": {"env": {"-v /a:/b": "1", "-h": "billybob"}},
+    "--env '--publish 80:80' --env '--hostname me'": {
+        "env": {"-p 80:80": "1", "-h": "me"},
+    },
+    "--env ''": {"env": {}},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("line", TODAY)
+def test_the_options_of_today(run: Program, box: Sandbox, line: str) -> None:
+    offer = str(free_offer(box))
+    ran = run(
+        "create", "instance", offer, "--image", "example/image", *shlex.split(line)
+    )
+    body = {**PLAIN_RENTAL, **TODAY[line]}
+    assert (ran.status, ran.out) == (0, "Started. instance 5001\n")
+    assert "s3cr3t" not in ran.err
+    assert sent(box)[0][2] == {key: it for key, it in body.items() if it is not None}
+
+
+@pytest.mark.parametrize("option", ["--ssh", "--direct"])
+def test_no_login_with_args_is_noted(run: Program, box: Sandbox, option: str) -> None:
+    words = ["create", "instance", str(free_offer(box)), "--image", "x", option]
+    ran = run(*words, "--args")
+    assert box.calls[-1].body["runtype"] == "args"
+    assert option in ran.err.splitlines()[0]
+
+
+def test_a_template_needs_no_image(run: Program, box: Sandbox) -> None:
+    offer = str(free_offer(box))
+    assert run("create", "instance", offer, "--template_hash", "abc").status == 0
+    assert box.calls[-1].body == {"client_id": "me", "template_hash_id": "abc"}
+
+
+@pytest.mark.parametrize(
+    ("env", "said"),
+    [
+        ("--shm-size 1g", "--shm-size"),
+        ("-e A=b --gpus=all", "--gpus=all"),
+        ("-x", "-x"),
+        ("NAME", "'NAME'"),
+        ("-e NAME", "'NAME'"),
+        ("=b", "'=b'"),
+        ("-p", "-p"),
+        ("A='b", "quot"),
+    ],
+)
+def test_what_env_cannot_carry(run: Program, box: Sandbox, env: str, said: str) -> None:
+    ran = run("create", "instance", "7", "--image", "x", "--env", env)
+    assert said in complaint(ran, 2)
+    assert not box.calls
+
+
+# ---------------------------------------------------------------- waiting
+
+
+@pytest.fixture
+def slow(tmp_path: Path) -> Iterator[Program]:
+    """Runs commands against a market whose instances take half a minute of the run's
+    own clock to come up, and which keeps to its rate limits."""
+    clock = Clock()
+    with Sandbox(limits=True, boot=30.0, clock=clock.now) as box:
+        program = Program(tmp_path, box)
+        program.clock = clock
+        yield program
+
+
+def market(program: Program) -> Sandbox:
+    """The sandbox of a program."""
+    assert program.box
+    return program.box
+
+
+def looks(program: Program) -> int:
+    """How often an instance was looked at."""
+    return [call.name for call in market(program).calls].count("instance")
+
+
+PROXY = "ssh://root@ssh7.vast.ai:10002"
+RENT = "create instance {offer} --image x --wait"
+
+
+def waited(program: Program, line: str, **settings: object) -> Ran:
+    """Runs a line with `--wait`; {offer} is a free one."""
+    line = line.replace("{offer}", str(free_offer(market(program))))
+    return program(*line.split(), **settings)  # type: ignore[arg-type]
+
+
+def test_waiting_for_a_new_instance(slow: Program) -> None:
+    ran = waited(slow, RENT)
+    assert (ran.status, ran.out) == (0, f"Started. instance 5001\n{PROXY}\n")
+    rented, *changes = ran.err.splitlines()
+    assert "on demand" in rented
+    assert len(changes) == 3
+    assert "starting" in changes[0]
+    assert "loading x: layer 3 of 7 pulled" in changes[1]
+    assert "running" in changes[2]
+    assert set(slow.clock.slept) == {2.0}
+    assert sum(slow.clock.slept) == 30.0
+
+
+def test_waiting_on_a_terminal_rewrites_one_line(slow: Program) -> None:
+    ran = waited(slow, RENT, terminal=True)
+    assert ran.status == 0
+    assert ran.err.count("\n") == 2
+    pieces = ran.err.split("\r\x1b[K")
+    assert len(pieces) > 10
+    assert all(len(piece.rstrip("\n")) < 80 for piece in pieces)
+    assert "28 s" in ran.err
+
+
+def test_the_id_comes_before_the_waiting(slow: Program) -> None:
+    def interrupt(seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    ran = waited(slow, RENT, sleep=interrupt)
+    assert (ran.status, ran.out) == (130, "Started. instance 5001\n")
+    assert "still costs money" in ran.err
+    assert "vast.py destroy instance 5001" in ran.err
+
+
+def test_raw_waiting_is_one_document(slow: Program) -> None:
+    ran = waited(slow, f"{RENT} --raw")
+    value = json.loads(ran.out)
+    assert ran.status == 0
+    assert (value["new_contract"], value["success"]) == (5001, True)
+    assert value["instance"]["actual_status"] == "running"
+    assert "jupyter_token" not in value["instance"]
+    assert "5001" in ran.err.splitlines()[1]
+
+
+CHANGES: dict[str, tuple[str, str]] = {
+    "start": ("stop", "running"),
+    "stop": ("create", "stopped"),
+    "destroy": ("create", "gone"),
+}
+
+
+@pytest.mark.parametrize("raw", [False, True], ids=["text", "raw"])
+@pytest.mark.parametrize("verb", CHANGES)
+def test_waiting_for_a_change(slow: Program, verb: str, raw: bool) -> None:
+    before, goal = CHANGES[verb]
+    rent(market(slow))
+    market(slow).market.rentals[5001].order = before
+    slow.clock.time += 100
+    ran = slow(verb, "instance", "5001", "--wait", *["--raw"] * raw)
+    assert ran.status == 0
+    assert f"instance 5001 is {goal}" in ran.err
+    assert looks(slow) == (1 if goal == "gone" else 16)
+    if raw:
+        value = json.loads(ran.out)
+        row = value.pop("instance")
+        assert value == {"success": True}
+        assert goal == ("gone" if row is None else row["actual_status"])
+    else:
+        assert ran.out.endswith(" instance 5001.\n")
+
+
+# A line -> its status, what the last line on stderr says, what stdout says.
+IN_VAIN: dict[str, tuple[int, str, str]] = {
+    f"{RENT} --timeout 9": (3, "not running", "Started. instance 5001\n"),
+    f"{RENT} --timeout 0": (3, "not running", "Started. instance 5001\n"),
+    f"create instance {{offer}} --image {BROKEN_IMAGE} --wait": (
+        1, "pull access denied", "Started. instance 5001\n",
+    ),
+    "stop instance 6001 --wait --timeout=9": (
+        3, "not stopped", "stopping instance 6001.\n",
+    ),
+    "start instance 6002 --wait": (1, "offline", "starting instance 6002.\n"),
+}  # fmt: skip
+
+
+@pytest.fixture
+def troubled(slow: Program) -> Program:
+    """Instance 6001 is running, 6002 offline."""
+    for number in (6001, 6002):
+        rent(market(slow), number)
+    market(slow).market.rentals[6002].odd = {"actual_status": "offline"}
+    slow.clock.time += 100
+    return slow
+
+
+@pytest.mark.parametrize("line", IN_VAIN)
+def test_waiting_in_vain(troubled: Program, line: str) -> None:
+    status, said, out = IN_VAIN[line]
+    number = out.split()[-1].rstrip(".")
+    ran = waited(troubled, line)
+    assert (ran.status, ran.out) == (status, out)
+    last = ran.err.splitlines()[-1]
+    assert said in last
+    assert "still costs money" in last
+    assert f"vast.py destroy instance {number}" in last
+
+
+@pytest.mark.parametrize("line", IN_VAIN)
+def test_waiting_in_vain_prints_the_document_all_the_same(
+    troubled: Program, line: str
+) -> None:
+    ran = waited(troubled, f"{line} --raw")
+    value, error = json.loads(ran.out), json.loads(ran.err.splitlines()[-1])
+    assert ran.status == IN_VAIN[line][0]
+    assert value["success"] is True
+    assert "still costs money" in error["msg"]
+
+
+@pytest.mark.parametrize("raw", [False, True], ids=["text", "raw"])
+def test_an_interrupted_wait(troubled: Program, raw: bool) -> None:
+    def interrupt(seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    words = ["stop", "instance", "6001", "--wait", *["--raw"] * raw]
+    ran = troubled(*words, sleep=interrupt)
+    out = '{"success": true}\n' if raw else "stopping instance 6001.\n"
+    assert (ran.status, ran.out) == (130, out)
+    assert "vast.py destroy instance 6001" in ran.err
+
+
+def test_an_instance_that_vanishes(troubled: Program) -> None:
+    def destroy(seconds: float) -> None:
+        market(troubled).market.rentals.pop(6001, None)
+        troubled.clock.sleep(seconds)
+
+    ran = troubled("stop", "instance", "6001", "--wait", sleep=destroy)
+    assert (ran.status, ran.out) == (1, "stopping instance 6001.\n")
+    assert ran.err.endswith("vast.py: instance 6001 is gone\n")
+
+
+def test_not_found_is_gone_as_well(troubled: Program) -> None:
+    market(troubled).fault("instance", "404")
+    assert troubled("destroy", "instance", "6001", "--wait").status == 0
+
+
+def test_waiting_for_several(troubled: Program) -> None:
+    ran = troubled("stop", "instance", "6001", "6002", "--wait", "--raw")
+    first, second = json.loads(ran.out)
+    assert ran.status == 1
+    assert (first["id"], first["instance"]["actual_status"]) == (6001, "stopped")
+    assert (second["id"], second["success"]) == (6002, True)
+    assert "offline" in second["msg"]
+
+
+def test_no_waiting_without_the_option(slow: Program) -> None:
+    assert waited(slow, RENT.replace("--wait", "")).status == 0
+    assert looks(slow) == 0
+    assert not slow.clock.slept
+
+
+# ---------------------------------------------------------------- retries
+
+
+@pytest.mark.parametrize(
+    ("options", "calls"), [("", 4), ("--retry 0", 1), ("--retry 2", 3)]
+)
+def test_how_often_a_call_is_sent(
+    run: Program, box: Sandbox, options: str, calls: int
+) -> None:
+    box.fault("user", "503", times=None)
+    assert run("show", "user", *options.split()).status == 5
+    assert len(box.calls) == calls

@@ -1,0 +1,925 @@
+"""The query of `search offers`: what is sent for it, and what is said of one that is
+wrong, with the place. Sort orders too."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import vast
+from conftest import Program
+from sandbox import Sandbox
+
+Filters = dict[str, dict[str, Any]]
+
+# The fields as the description of the service has them: the name that people type and
+# the one that is sent where they differ, type, unit, and what the number is multiplied
+# by on its way.
+FIELDS = """\
+bw_nvlink                           float    GB/s
+cluster_id                          int      -
+compute_cap                         int      -
+cpu_arch                            text     -
+cpu_cores                           int      -
+cpu_cores_effective                 float    -
+cpu_ghz                             float    GHz
+cpu_ram                             float    GB           1000
+cuda_vers=cuda_max_good             float    -
+datacenter                          bool     -
+direct_port_count                   int      -
+disk_bw                             float    MB/s
+disk_space                          float    GB
+display_active=gpu_display_active   bool     -
+dlperf                              float    -
+dlperf_usd=dlperf_per_dphtotal      float    per_$/h
+dph=dph_total                       float    $/h
+driver_version                      version  -
+duration                            float    days         86400
+external                            bool     -
+flops_usd=flops_per_dphtotal        float    TFLOPS/$/h
+geolocation                         text     -
+gpu_arch                            text     -
+gpu_frac                            float    0..1
+gpu_max_power                       float    W
+gpu_max_temp                        float    °C
+gpu_mem_bw                          float    GB/s
+gpu_name                            text     -
+gpu_ram                             float    GB           1000
+gpu_total_ram                       float    GB           1000
+has_avx                             bool     -
+host_id                             int      -
+hosting_type                        int      -
+id                                  int      -
+inet_down                           float    Mbit/s
+inet_down_cost                      float    $/GB
+inet_up                             float    Mbit/s
+inet_up_cost                        float    $/GB
+machine_id                          int      -
+min_bid                             float    $/h
+mobo_name                           text     -
+num_gpus                            int      -
+os_version                          float    -
+pci_gen                             float    -
+pcie_bw                             float    GB/s
+reliability                         float    0..1
+rentable                            bool     -
+rented                              bool     -
+static_ip                           bool     -
+storage_cost                        float    $/GB/month
+total_flops                         float    TFLOPS
+ubuntu_version                      float    -
+verification                        text     -
+verified                            bool     -
+vms_enabled                         bool     -
+"""
+ROWS = [line.split() for line in FIELDS.splitlines()]
+NAMES = [row[0].partition("=")[0] for row in ROWS]
+# For each type: a value as it is typed and as it is sent, and one that is refused.
+SAMPLES: dict[str, tuple[str, Any, str]] = {
+    "bool": ("true", True, "maybe"),
+    "int": ("2", 2, "2.5"),
+    "float": ("2.5", 2.5, "2.5x"),
+    "text": ("two_words", "two words", '""'),
+    "version": ("535.86.05", 535086005, "535.86.05.01"),
+}
+
+
+def parsed(text: str) -> Filters:
+    """What is sent for a query, the default filters left out."""
+    return vast.parse_query(text, {})[0]
+
+
+def marked(text: str) -> tuple[str, int, int]:
+    """A text without its «» and where they stood."""
+    start, end = text.index("«"), text.index("»") - 1
+    return text.replace("«", "").replace("»", ""), start, end
+
+
+@pytest.mark.parametrize("row", ROWS, ids=NAMES)
+def test_field(row: list[str]) -> None:
+    names, kind, _, *factor = row
+    name, _, wire = names.partition("=")
+    wire = wire or name
+    typed, sent, refused = SAMPLES[kind]
+    sent = round(sent * int(factor[0])) if factor else sent
+    for spelling in {name, wire, name.replace("_", "-")}:
+        assert parsed(f"{spelling}={typed}") == {wire: {"eq": sent}}
+        assert parsed(f"{spelling} != none") == {wire: {"neq": None}}
+    with pytest.raises(vast.QueryError, match=re.escape(f"'{name}'")):
+        parsed(f"{name}={refused}")
+
+
+@pytest.mark.parametrize("row", ROWS, ids=NAMES)
+def test_field_in_help(offline: Program, row: list[str]) -> None:
+    names, kind, unit, *_ = row
+    words = [names.partition("=")[0], kind, unit.strip("-")]
+    line = r" +".join(map(re.escape, filter(None, words)))
+    assert re.search(rf"^  {line} +\S", offline("help", "query").out, re.MULTILINE)
+
+
+def test_no_other_field(offline: Program) -> None:
+    listed = offline("help", "query").out.partition("unit:\n")[2]
+    assert [line.split()[0] for line in listed.splitlines()] == NAMES
+
+
+def test_old_name_of_reliability() -> None:
+    assert parsed("reliability2>0.9 reliability<1") == {
+        "reliability": {"gt": 0.9, "lt": 1}
+    }
+
+
+OPERATORS = {
+    "=": "eq",
+    "==": "eq",
+    "eq": "eq",
+    "!=": "neq",
+    "neq": "neq",
+    "<": "lt",
+    "lt": "lt",
+    "<=": "lte",
+    "lte": "lte",
+    ">": "gt",
+    "gt": "gt",
+    ">=": "gte",
+    "gte": "gte",
+    "in": "in",
+    "notin": "notin",
+    "nin": "notin",
+    "not in": "notin",
+    "not \t in": "notin",
+}
+TAKES = {
+    "bool": {"eq", "neq"},
+    "int": set(OPERATORS.values()),
+    "float": set(OPERATORS.values()),
+    "text": {"eq", "neq", "in", "notin"},
+    "version": set(OPERATORS.values()),
+}
+TAKEN = {
+    "bool": "= == !=",
+    "text": "= == != in notin",
+}
+A_FIELD = {
+    "bool": "static_ip",
+    "int": "num_gpus",
+    "float": "dlperf",
+    "text": "geolocation",
+    "version": "driver_version",
+}
+
+
+@pytest.mark.parametrize("sign", OPERATORS)
+@pytest.mark.parametrize("kind", TAKES)
+def test_operator(kind: str, sign: str) -> None:
+    operator, name = OPERATORS[sign], A_FIELD[kind]
+    typed, sent, _ = SAMPLES[kind]
+    if "in" in operator:
+        typed, sent = f"[{typed}]", [sent]
+    spaced = [f"{name} {sign} {typed}", f"{name}\n{sign}\t{typed}"]
+    if not sign.isalpha() and "in" not in sign:
+        spaced += [f"{name}{sign}{typed}", f"{name}{sign} {typed}"]
+    for query in spaced:
+        if operator in TAKES[kind]:
+            assert parsed(query) == {name: {operator: sent}}
+            continue
+        with pytest.raises(vast.QueryError) as caught:
+            parsed(query)
+        says = f"'{name}' is a {kind} field, which takes {TAKEN[kind]}"
+        assert str(caught.value) == says
+        assert query[caught.value.start : caught.value.end] == sign
+
+
+MEANT: dict[str, tuple[str, Filters]] = {
+    "nothing": ("", {}),
+    "only blanks": (" \t\n , ,", {}),
+    "one comparison": ("num_gpus>=4", {"num_gpus": {"gte": 4}}),
+    "two": ("id=5 num_gpus=1", {"id": {"eq": 5}, "num_gpus": {"eq": 1}}),
+    "commas between": ("id=5,num_gpus=1,", {"id": {"eq": 5}, "num_gpus": {"eq": 1}}),
+    "a line each": ("id=5\r\n num_gpus=1\n", {"id": {"eq": 5}, "num_gpus": {"eq": 1}}),
+    "backslashes at the ends of lines": (
+        "id=5 \\\n num_gpus=1 \\\n",
+        {"id": {"eq": 5}, "num_gpus": {"eq": 1}},
+    ),
+    "such backslashes gone through a shell": (
+        r"id=5 \n num_gpus=1 \\n dlperf>3 \\",
+        {"id": {"eq": 5}, "num_gpus": {"eq": 1}, "dlperf": {"gt": 3}},
+    ),
+    "several of a field": (
+        "num_gpus>=2 id=5 num_gpus<=8 num_gpus!=5 num_gpus notin [3,7]",
+        {
+            "num_gpus": {"gte": 2, "lte": 8, "neq": 5, "notin": [3, 7]},
+            "id": {"eq": 5},
+        },
+    ),
+    "a field by both its names": (
+        "cuda_vers>=12.4 cuda_max_good<13",
+        {"cuda_max_good": {"gte": 12.4, "lt": 13}},
+    ),
+    "the same twice": ("num_gpus=2 num_gpus == 2", {"num_gpus": {"eq": 2}}),
+    # Text.
+    "a word": ("geolocation=DE", {"geolocation": {"eq": "DE"}}),
+    "underscores": ("gpu_name=RTX_4090", {"gpu_name": {"eq": "RTX 4090"}}),
+    "several words": (
+        "gpu_name=RTX 6000 Ada num_gpus=2",
+        {"gpu_name": {"eq": "RTX 6000 Ada"}, "num_gpus": {"eq": 2}},
+    ),
+    "words before a word for an operator": (
+        "gpu_name = RTX 4090 num_gpus in [1]",
+        {"gpu_name": {"eq": "RTX 4090"}, "num_gpus": {"in": [1]}},
+    ),
+    "a word that is also an operator": (
+        "gpu_name=GeForce GT 1030 gpu_name!=gt",
+        {"gpu_name": {"eq": "GeForce GT 1030", "neq": "gt"}},
+    ),
+    "words like an operator in lower case": (
+        "mobo_name=asrock gt 3",
+        {"mobo_name": {"eq": "asrock gt 3"}},
+    ),
+    "words with commas": (
+        "gpu_name=A100, SXM4",
+        {"gpu_name": {"eq": "A100 SXM4"}},
+    ),
+    "signs in a word": (
+        "gpu_name=Q_RTX_8000/8Q-(™) id=1",
+        {"gpu_name": {"eq": "Q RTX 8000/8Q-(™)"}, "id": {"eq": 1}},
+    ),
+    "letters of every kind": (
+        "mobo_name=主板_Straße",
+        {"mobo_name": {"eq": "主板 Straße"}},
+    ),
+    "double quotes": (
+        'geolocation="Oregon, US" id=1',
+        {"geolocation": {"eq": "Oregon, US"}, "id": {"eq": 1}},
+    ),
+    "single quotes": ("geolocation='US'", {"geolocation": {"eq": "US"}}),
+    "a quote in the other": ("""mobo_name="x's" """, {"mobo_name": {"eq": "x's"}}),
+    "a comparison in quotes": (
+        'mobo_name="id=1 num_gpus>2"',
+        {"mobo_name": {"eq": "id=1 num_gpus>2"}},
+    ),
+    "quoted underscores": ('mobo_name="X_570"', {"mobo_name": {"eq": "X_570"}}),
+    "those of gpu_name": ('gpu_name="RTX_4090"', {"gpu_name": {"eq": "RTX 4090"}}),
+    "an operator in quotes": ('gpu_name="gt"', {"gpu_name": {"eq": "gt"}}),
+    # Lists.
+    "a list": ("geolocation in [DE,AT]", {"geolocation": {"in": ["DE", "AT"]}}),
+    "a list with blanks": (
+        "geolocation in [ DE , AT ]",
+        {"geolocation": {"in": ["DE", "AT"]}},
+    ),
+    "a list without blanks": ("id in[1,2]", {"id": {"in": [1, 2]}}),
+    "not in without blanks": ("id not in[1,2]", {"id": {"notin": [1, 2]}}),
+    "a list over lines": ("id in [1,\n 2]", {"id": {"in": [1, 2]}}),
+    "quoted elements": (
+        """gpu_name in ["RTX 4090", 'L40_S', H100 SXM, H100_NVL]""",
+        {"gpu_name": {"in": ["RTX 4090", "L40 S", "H100 SXM", "H100 NVL"]}},
+    ),
+    "brackets and commas in an element": (
+        """mobo_name in ["a]b", 'c,d', "e_f", g_h]""",
+        {"mobo_name": {"in": ["a]b", "c,d", "e_f", "g h"]}},
+    ),
+    "elements in the service's unit": (
+        "cpu_ram in [0.5, 64] duration notin [1,2.5]",
+        {"cpu_ram": {"in": [500, 64000]}, "duration": {"notin": [86400, 216000]}},
+    ),
+    "a list of versions": (
+        "driver_version in [535.86.05, '560.1']",
+        {"driver_version": {"in": [535086005, 560001000]}},
+    ),
+    # Numbers.
+    "a sign": ("id>-1 dlperf<+.5", {"id": {"gt": -1}, "dlperf": {"lt": 0.5}}),
+    "a point at the end": ("dph<2.", {"dph_total": {"lt": 2}}),
+    "an exponent": ("dph<1e-1", {"dph_total": {"lt": 0.1}}),
+    "a number in quotes": ("num_gpus='4'", {"num_gpus": {"eq": 4}}),
+    "a part of a GB": ("gpu_ram>=0.5", {"gpu_ram": {"gte": 500}}),
+    "GB that floats cannot say exactly": ("gpu_ram=2.3", {"gpu_ram": {"eq": 2300}}),
+    "a large id": ("id=999999999999999999", {"id": {"eq": 999999999999999999}}),
+    # Booleans.
+    "true": ("verified=true", {"verified": {"eq": True}}),
+    "True": ("verified = True", {"verified": {"eq": True}}),
+    "1": ("verified=1", {"verified": {"eq": True}}),
+    "false": ("verified!=false", {"verified": {"neq": False}}),
+    "FALSE": ("rented=FALSE", {"rented": {"eq": False}}),
+    "0": ("has_avx == 0", {"has_avx": {"eq": False}}),
+    # Versions.
+    "a version": ("driver_version>=535.86.05", {"driver_version": {"gte": 535086005}}),
+    "two parts": ("driver_version<560.35", {"driver_version": {"lt": 560035000}}),
+    "one part": ("driver_version>=535", {"driver_version": {"gte": 535000000}}),
+    "a version as the service has it": (
+        "driver_version=535086005",
+        {"driver_version": {"eq": 535086005}},
+    ),
+    # Nothing and anything.
+    "none": ("geolocation=none", {"geolocation": {"eq": None}}),
+    "None": ("geolocation != None", {"geolocation": {"neq": None}}),
+    "null": ("rented==null", {"rented": {"eq": None}}),
+    "null in quotes": ('geolocation="null"', {"geolocation": {"eq": "null"}}),
+    "any": ("num_gpus=any gpu_name == any", {}),
+    "Any": ("num_gpus=2 num_gpus=Any id=1", {"id": {"eq": 1}}),
+    "any, then another": ("num_gpus=any num_gpus=2", {"num_gpus": {"eq": 2}}),
+    "any in quotes": ('gpu_name="any"', {"gpu_name": {"eq": "any"}}),
+    "any among words": ("gpu_name=any card", {"gpu_name": {"eq": "any card"}}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("query", "filters"), MEANT.values(), ids=MEANT)
+def test_meaning(query: str, filters: Filters) -> None:
+    assert parsed(query) == filters
+
+
+@pytest.mark.parametrize(
+    ("query", "types"),
+    [
+        ("num_gpus=1", [int]),
+        ("dph<1", [int]),
+        ("dph<1.0", [float]),
+        ("verified=1", [bool]),
+        ("gpu_ram>=24", [int]),
+        ("gpu_ram>=23.5", [int]),
+        ("driver_version=535", [int]),
+    ],
+)
+def test_type_on_the_wire(query: str, types: list[type]) -> None:
+    assert [
+        type(it) for test in parsed(query).values() for it in test.values()
+    ] == types
+
+
+VERIFIED, EXTERNAL, RENTABLE = (
+    {"verified": {"eq": True}},
+    {"external": {"eq": False}},
+    {"rentable": {"eq": True}},
+)
+DEFAULTS: dict[str, tuple[list[str], Filters]] = {
+    "alone": ([], VERIFIED | EXTERNAL | RENTABLE),
+    "kept": (["id=1"], VERIFIED | EXTERNAL | RENTABLE | {"id": {"eq": 1}}),
+    "replaced": (
+        ["verified=false external!=true"],
+        RENTABLE | {"verified": {"eq": False}, "external": {"neq": True}},
+    ),
+    "said again": (["rentable=True"], VERIFIED | EXTERNAL | RENTABLE),
+    "removed": (["verified=any rentable = any"], EXTERNAL),
+    "removed, then replaced": (
+        ["verified=any verified=none"],
+        EXTERNAL | RENTABLE | {"verified": {"eq": None}},
+    ),
+    "none of them": (["-n"], {}),
+    "none of them but one said": (["verified=true", "--no-default"], VERIFIED),
+}
+
+
+@pytest.mark.parametrize(("words", "filters"), DEFAULTS.values(), ids=DEFAULTS)
+def test_defaults(
+    run: Program, box: Sandbox, words: list[str], filters: Filters
+) -> None:
+    assert run("search", "offers", *words).status == 0
+    rest = {"order": [["score", "desc"]], "type": "on-demand", "allocated_storage": 5.0}
+    assert [call.body for call in box.calls] == [filters | rest]
+
+
+def test_defaults_stay_as_they_are() -> None:
+    before = json.dumps(vast.DEFAULT_FILTERS)
+    vast.parse_query("verified!=false rentable=any", vast.DEFAULT_FILTERS)
+    assert json.dumps(vast.DEFAULT_FILTERS) == before
+
+
+NO_OPERATOR = (
+    "has no operator; if it had < or >, put quotes around the query:"
+    " the shell takes them for a redirection"
+)
+START_HERE = "here a comparison such as num_gpus>=4 must start"
+ONE_VALUE = "takes one value; here a comparison must start"
+
+# «» around the place that the caret shows.
+REFUSED = {
+    # The field.
+    "an unknown field": (
+        "num_gpus>=4 «gpu_nme»=RTX_4090",
+        "unknown field 'gpu_nme'; did you mean 'gpu_name'?",
+    ),
+    "an unknown field like no other": ("«zzz»=1", "unknown field 'zzz'"),
+    "a field in upper case": (
+        "«NUM_GPUS»=4",
+        "unknown field 'NUM_GPUS'; did you mean 'num_gpus'?",
+    ),
+    "a field of the rows only": ("«score»>1", "unknown field 'score'"),
+    "a field in quotes": ('«"id"»=1', START_HERE),
+    "a value first": ("«RTX» 4090", "unknown field 'RTX'"),
+    "an operator first": ("«>=»4", START_HERE),
+    "a list first": ("«[1,2]»", START_HERE),
+    "not in first": ("id=1, «not in» [1]", START_HERE),
+    "a bracket of another kind": ("«(label» group=a", "unknown field '(label'"),
+    # The operator.
+    "no operator": ("«num_gpus»", f"'num_gpus' {NO_OPERATOR}"),
+    "no operator, but a value": ("«gpu_name» RTX_4090", f"'gpu_name' {NO_OPERATOR}"),
+    "no operator, but a quoted value": ("«id» '4'", f"'id' {NO_OPERATOR}"),
+    "no operator in the middle": ("id=1 «dph» 2 id=3", f"'dph' {NO_OPERATOR}"),
+    "what the shell left of a >": (
+        "gpu_name=RTX_4090 «reliability»",
+        f"'reliability' {NO_OPERATOR}",
+    ),
+    "a colon for an operator": (
+        "«gpu_name:RTX_4090»",
+        "'gpu_name:RTX_4090' has no operator; write gpu_name=RTX_4090",
+    ),
+    "a colon and no value": (
+        "«num_gpus:»",
+        "'num_gpus:' has no operator; write num_gpus=VALUE",
+    ),
+    "an operator turned round": (
+        "num_gpus«=>»4",
+        "unknown operator '=>'; did you mean '>='?",
+    ),
+    "one less usual": (
+        "num_gpus «=!» 4",
+        "unknown operator '=!'; did you mean '!='?",
+    ),
+    "an unknown operator": ("num_gpus«<>»4", "unknown operator '<>'"),
+    "one sign too many": ("num_gpus«===»4", "unknown operator '==='"),
+    "an operator for numbers": (
+        "gpu_name«>»RTX",
+        "'gpu_name' is a text field, which takes = == != in notin",
+    ),
+    "a list for a boolean": (
+        "verified «in» [true]",
+        "'verified' is a bool field, which takes = == !=",
+    ),
+    # A value that is missing.
+    "no value": ("«num_gpus>=»", "'num_gpus' has no value"),
+    "no value before another": ("«num_gpus>=» dph<2", "'num_gpus' has no value"),
+    "no value behind a word": ("id=1 «num_gpus in»", "'num_gpus' has no value"),
+    "an operator behind a value": ("num_gpus>=4 «<»8", START_HERE),
+    "two operators": ("num_gpus == «==» 4", "'==' is no value"),
+    "empty quotes": ('gpu_name=«""»', "this value of 'gpu_name' is empty"),
+    "quotes around blanks": ("id=«' '»", "this value of 'id' is empty"),
+    "an underscore": ("geolocation=«_»", "this value of 'geolocation' is empty"),
+    "a quoted one": ('gpu_name=«"_"»', "this value of 'gpu_name' is empty"),
+    "an empty list": ("id in «[]»", "the list is empty"),
+    "a list of blanks": ("id in «[  ]»", "the list is empty"),
+    "an empty element": ("id in [1,«,»2]", "this value of 'id' is empty"),
+    "an empty first element": ("id in [«,»2]", "this value of 'id' is empty"),
+    "an empty last element": ("id in [1,«]»", "this value of 'id' is empty"),
+    "an underscore in a list": (
+        "gpu_name in [A, «_»]",
+        "this value of 'gpu_name' is empty",
+    ),
+    # A list.
+    "one element": (
+        "id in [1, «x», 3]",
+        "'id' is compared with a whole number, not 'x'",
+    ),
+    "two words in an element": (
+        "id in [«1 2»]",
+        "'id' is compared with a whole number, not '1 2'",
+    ),
+    "half of an element in quotes": (
+        'gpu_name in [A, «"RTX 4090" D»]',
+        "put the whole element in quotes, or none",
+    ),
+    "a bracket in an element": (
+        "gpu_name in [«[A»]",
+        "put the whole element in quotes, or none",
+    ),
+    # Too many words.
+    "a decimal comma": ("dph<1,«5»", f"'dph' {ONE_VALUE}"),
+    "two values": ("id = 1 «2 3»", f"'id' {ONE_VALUE}"),
+    "and": ("id=1 «and» dph<2", f"'id' {ONE_VALUE}"),
+    "a value behind a quoted one": ('gpu_name="A" «"B"»', START_HERE),
+    "quotes behind a word": ('gpu_name=RTX «"4090"»', START_HERE),
+    "two lists": ("id in [1] «[2]»", START_HERE),
+    # Lists, any, none.
+    "in without a list": ("id in «4»", "'in' takes a list, such as [4]"),
+    "not in without a list": (
+        "gpu_name not in «RTX»",
+        "'not in' takes a list, such as [RTX]",
+    ),
+    "a list for one value": ("id«=[4]»", "a list goes with in or notin"),
+    "not any": ("gpu_name«!=any»", "'any' goes only with ="),
+    "more than any": ("num_gpus «>= any»", "'any' goes only with ="),
+    "in any": ("id «in any»", "'any' goes only with ="),
+    "more than none": ("num_gpus>«none»", "'none' goes only with = and !="),
+    "less than Null": ("dph<«Null»", "'Null' goes only with = and !="),
+    # Said twice.
+    "two values of a field": (
+        "id=1 id«=2»",
+        "'id =' is said twice; use in [A,B]",
+    ),
+    "two unequal values": (
+        "gpu_name!=A gpu_name«!=B»",
+        "'gpu_name !=' is said twice; use notin [A,B]",
+    ),
+    "two limits": ("dph<1 dph_total «lt 2»", "'dph lt' is said twice"),
+    # Signs.
+    "a double quote": ('geolocation=«"US id=1»', "this quote is never closed"),
+    "a single quote": ("id in [1] mobo_name=«'a»", "this quote is never closed"),
+    "a bracket": ("geolocation in «[DE, AT»", "this bracket is never closed"),
+    "a quote in a list": ("geolocation in «['DE]»", "this bracket is never closed"),
+    "a closing bracket": ("id=4«]»", "']' does not belong here"),
+    "a backslash": (r"gpu_name=a«\»b", r"'\' does not belong here"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "says"), REFUSED.values(), ids=REFUSED)
+def test_refusal(text: str, says: str) -> None:
+    query, start, end = marked(text)
+    with pytest.raises(vast.QueryError) as caught:
+        parsed(query)
+    error = caught.value
+    assert (str(error), error.query) == (says, query)
+    assert (error.start, error.end) == (start, end)
+
+
+COMPARED = {
+    "bool": "true or false",
+    "int": "a whole number",
+    "float": "a number",
+    "version": "a version such as 535.86.05",
+}
+WRONG = {
+    "bool": ["yes", "2", "truee"],
+    "int": ["1.5", "1e3", "x", "OFFER_ID", "4;", "0x10", "４", "9999999999999999999"],
+    "float": ["cheap", "$1.5", "1GB", "1_000", "nan", "inf", "-Infinity", "1e999"],
+    "version": ["535.1.2.3", "535.1234", "v535", "535-1", ".535"],
+}
+WRONG_VALUES = [(kind, typed) for kind in WRONG for typed in WRONG[kind]]
+
+
+@pytest.mark.parametrize(("kind", "typed"), WRONG_VALUES)
+def test_value_of_the_wrong_type(kind: str, typed: str) -> None:
+    name = A_FIELD[kind]
+    for before, after in [(f"{name}=", ""), (f'{name}!="', '"'), (f"{name} in [", "]")]:
+        if "in" in before.split() and kind == "bool":
+            continue
+        with pytest.raises(vast.QueryError) as caught:
+            parsed(f"{before}{typed}{after}")
+        says = f"'{name}' is compared with {COMPARED[kind]}, not '{typed}'"
+        assert str(caught.value) == says
+        quotes = len(after.strip("]"))
+        assert caught.value.start == len(before) - quotes
+        assert caught.value.end == len(before + typed) + quotes
+
+
+@pytest.mark.parametrize("name", ["cpu_ram", "gpu_ram", "gpu_total_ram", "duration"])
+def test_value_beyond_floats_in_the_service_s_unit(name: str) -> None:
+    with pytest.raises(vast.QueryError, match="is compared with a number, not '1e306'"):
+        parsed(f"{name}<1e306")
+
+
+# Whole command lines that are refused, and all that stderr then holds.
+SHOWN = {
+    "wide and combining letters": (
+        ["mobo_name=主板e\u0301", "num_gpus>«"],
+        """\
+vast.py: 'num_gpus' is compared with a whole number, not '«'
+  mobo_name=主板e\u0301 num_gpus>«
+                           ^
+""",
+    ),
+    "a wide letter": (
+        ["id=主"],
+        """\
+vast.py: 'id' is compared with a whole number, not '主'
+  id=主
+     ^^
+""",
+    ),
+    "a letter without a width": (
+        ["dph<\u0301"],
+        """\
+vast.py: 'dph' is compared with a number, not '\u0301'
+  dph<\u0301
+      ^
+""",
+    ),
+    "control characters": (
+        ["geolocation='\x1b[31m'\n\tid=\u202e1"],
+        """\
+vast.py: 'id' is compared with a whole number, not '\\u202e1'
+  geolocation=' [31m'  id= 1
+                          ^^
+""",
+    ),
+    "an order": (
+        ["num_gpus=4", "-o", "dph, dlpref-"],
+        """\
+vast.py: unknown sort key 'dlpref'; did you mean 'dlperf'?
+  dph, dlpref-
+       ^^^^^^
+""",
+    ),
+    "for a program": (
+        ["gpu_nme=RTX_4090", "--raw"],
+        '{"error": "query", "msg": "unknown field \'gpu_nme\'; did you mean'
+        ' \'gpu_name\'?", "status": null}\n',
+    ),
+}
+
+
+@pytest.mark.parametrize(("words", "said"), SHOWN.values(), ids=SHOWN)
+def test_shown(run: Program, box: Sandbox, words: list[str], said: str) -> None:
+    assert run("search", "offers", *words) == (2, "", said)
+    assert box.calls == []
+
+
+ORDERS = {
+    "a key": ("dph", [["dph_total", "asc"]]),
+    "plus": ("dph+", [["dph_total", "asc"]]),
+    "minus": ("dph-", [["dph_total", "desc"]]),
+    "minus behind a blank": ("dph -", [["dph_total", "desc"]]),
+    "asc": ("dph asc", [["dph_total", "asc"]]),
+    "desc": ("dph  desc", [["dph_total", "desc"]]),
+    "several": (
+        "dph, num_gpus-,\ndlperf desc",
+        [["dph_total", "asc"], ["num_gpus", "desc"], ["dlperf", "desc"]],
+    ),
+    "the service's name": ("dph_total-", [["dph_total", "desc"]]),
+    "the old name": ("reliability2-", [["reliability", "desc"]]),
+    "an alias": ("dlperf_usd-", [["dlperf_per_dphtotal", "desc"]]),
+    "a field of the rows only": (
+        "score-,dph_total_adj,dph_base,start_date",
+        [
+            ["score", "desc"],
+            ["dph_total_adj", "asc"],
+            ["dph_base", "asc"],
+            ["start_date", "asc"],
+        ],
+    ),
+}
+
+
+@pytest.mark.parametrize(("text", "order"), ORDERS.values(), ids=ORDERS)
+def test_order(text: str, order: list[list[str]]) -> None:
+    assert vast.parse_order(text) == order
+
+
+NO_SORT_KEY = "is no sort key: write dph, dph+, dph-, dph asc or dph desc"
+BAD_ORDERS = {
+    "an unknown key": ("dph,«dhp»-", "unknown sort key 'dhp'; did you mean 'dph'?"),
+    "a key like no other": ("«zzz» desc", "unknown sort key 'zzz'"),
+    "a minus in front": ("«-dph»", f"'-dph' {NO_SORT_KEY}"),
+    "a dash and a word": ("«dph-asc»", f"'dph-asc' {NO_SORT_KEY}"),
+    "another word": ("«dph down», id", f"'dph down' {NO_SORT_KEY}"),
+    "two directions": ("id,«dph-+»", f"'dph-+' {NO_SORT_KEY}"),
+    "nothing": ("«»", f"'' {NO_SORT_KEY}"),
+    "nothing behind a comma": ("dph,«»", f"'' {NO_SORT_KEY}"),
+    "nothing between commas": ("dph, «,»id", f"'' {NO_SORT_KEY}"),
+}
+
+
+@pytest.mark.parametrize(("text", "says"), BAD_ORDERS.values(), ids=BAD_ORDERS)
+def test_bad_order(text: str, says: str) -> None:
+    order, start, end = marked(text)
+    with pytest.raises(vast.QueryError) as caught:
+        vast.parse_order(order)
+    error = caught.value
+    assert (str(error), error.query, error.start) == (says, order, start)
+    assert error.end == max(end, start + 1)
+
+
+def note(name: str, typed: str, meant: str) -> str:
+    """What is said of a memory size that no machine has."""
+    return f"{name} is in GB: no machine has {typed} GB (did you mean {meant}?)"
+
+
+NOTES = {
+    "as much as there can be": ("gpu_ram<=1000 cpu_ram<16000 gpu_total_ram>16000", []),
+    "of a GPU": ("gpu_ram>=24576", [note("gpu_ram", "24576", "24.576")]),
+    "of all GPUs": (
+        "gpu_total_ram>192000",
+        [note("gpu_total_ram", "192000", "192")],
+    ),
+    "main memory": ("cpu_ram<16000.5", [note("cpu_ram", "16000.5", "16.0005")]),
+    "in a list": (
+        "gpu_ram in [24, 48000, '80000']",
+        [note("gpu_ram", "48000", "48"), note("gpu_ram", "80000", "80")],
+    ),
+    "other large numbers": ("disk_space>99999 inet_up>99999 duration>99999", []),
+}
+
+
+@pytest.mark.parametrize(("query", "notes"), NOTES.values(), ids=NOTES)
+def test_notes(query: str, notes: list[str]) -> None:
+    assert vast.parse_query(query, {})[1] == notes
+
+
+BY_PRICE, BY_SCORE = [["dph_total", "asc"]], [["score", "desc"]]
+# Command lines as they are found in people's scripts and notes, and what is sent, the
+# defaults apart.
+TYPED: dict[str, tuple[str, dict[str, Any]]] = {
+    "a query in quotes": (
+        "search offers 'reliability > 0.98 num_gpus=1 gpu_name=RTX_3060' -o dph",
+        {
+            "reliability": {"gt": 0.98},
+            "num_gpus": {"eq": 1},
+            "gpu_name": {"eq": "RTX 3060"},
+            "order": BY_PRICE,
+        },
+    ),
+    "a word each, options among them": (
+        "--raw search offers num_gpus=2 -b 'dph<0.5' --limit 5 rented=False",
+        {
+            "num_gpus": {"eq": 2},
+            "dph_total": {"lt": 0.5},
+            "rented": {"eq": False},
+            "type": "bid",
+            "limit": 5,
+        },
+    ),
+    "a blank around every sign": (
+        "search instances num_gpus '>=' 4 gpu_name = RTX 3090 -i",
+        {"num_gpus": {"gte": 4}, "gpu_name": {"eq": "RTX 3090"}, "type": "bid"},
+    ),
+    "commas between": (
+        "search offers 'gpu_ram>=24, disk_space>=50,cuda_max_good>=12.4'",
+        {
+            "gpu_ram": {"gte": 24000},
+            "disk_space": {"gte": 50},
+            "cuda_max_good": {"gte": 12.4},
+        },
+    ),
+    "over lines": (
+        "search offers '\n    num_gpus>=1 \\\n    inet_down>=200\n' --order=dlperf-",
+        {
+            "num_gpus": {"gte": 1},
+            "inet_down": {"gte": 200},
+            "order": [["dlperf", "desc"]],
+        },
+    ),
+    "quoted countries": (
+        """search offers 'geolocation notin ["CN", "RU"] compute_cap >= 750 '""",
+        {"geolocation": {"notin": ["CN", "RU"]}, "compute_cap": {"gte": 750}},
+    ),
+    "quoted countries the other way": (
+        """search offers "geolocation in ['US','CA']" --storage=40 -o "dph, dlperf" """,
+        {
+            "geolocation": {"in": ["US", "CA"]},
+            "allocated_storage": 40,
+            "order": [["dph_total", "asc"], ["dlperf", "asc"]],
+        },
+    ),
+    "one's own machine": (
+        "search offers -r 'machine_id = 4711 verified=any rentable=any'",
+        {
+            "machine_id": {"eq": 4711},
+            "verified": None,
+            "rentable": None,
+            "type": "reserved",
+        },
+    ),
+    "everything said": (
+        "search offers --type on-demand --raw 'verified=true external=false"
+        " rentable=true duration>=3 cpu_ram>=32' --disable-bundling",
+        {
+            "duration": {"gte": 259200},
+            "cpu_ram": {"gte": 32000},
+            "disable_bundling": True,
+        },
+    ),
+}
+
+
+@pytest.mark.parametrize(("line", "body"), TYPED.values(), ids=TYPED)
+def test_typed(run: Program, box: Sandbox, line: str, body: dict[str, Any]) -> None:
+    ran = run(*shlex.split(line))
+    assert (ran.status, ran.err) == (0, "")
+    usual = {"order": BY_SCORE, "type": "on-demand", "allocated_storage": 5.0}
+    sent = vast.DEFAULT_FILTERS | usual | body
+    assert [call.body for call in box.calls] == [
+        {key: value for key, value in sent.items() if value is not None}
+    ]
+
+
+# Others of that kind, which must be refused, and what helps.
+HELPED = {
+    "a query that the shell cut at a >": (
+        "search offers num_gpus=4 reliability",
+        f"'reliability' {NO_OPERATOR}",
+    ),
+    "a colon": (
+        "search offers gpu_name:RTX_4090",
+        "'gpu_name:RTX_4090' has no operator; write gpu_name=RTX_4090",
+    ),
+    "a name behind the query": (
+        "search offers 'gpu_ram>=24' RTX 4090",
+        f"'gpu_ram' {ONE_VALUE}",
+    ),
+    "a placeholder": (
+        "search offers 'machine_id=MACHINE_ID verified=any'",
+        "'machine_id' is compared with a whole number, not 'MACHINE_ID'",
+    ),
+    "an order with a dash": (
+        "search offers --order dph-asc",
+        f"'dph-asc' {NO_SORT_KEY}",
+    ),
+}
+
+
+@pytest.mark.parametrize(("line", "says"), HELPED.values(), ids=HELPED)
+def test_helped(run: Program, box: Sandbox, line: str, says: str) -> None:
+    ran = run(*shlex.split(line))
+    assert (ran.status, ran.out, box.calls) == (2, "", [])
+    assert says in ran.err.splitlines()[0]
+
+
+# Properties.
+
+PATIENT = settings(deadline=None)
+TEXTS = st.text("aZ09 -+./()|äβ主", min_size=1).filter(
+    lambda text: text == text.strip()
+)
+VALUES: dict[str, st.SearchStrategy[Any]] = {
+    "bool": st.booleans(),
+    "int": st.integers(-(10**17), 10**17),
+    "float": st.floats(-1e12, 1e12),
+    "text": TEXTS,
+    "version": st.integers(0, 999).map(lambda part: f"{part}.86.05"),
+}
+
+
+def sent(kind: str, value: Any, factor: int) -> object:
+    """A value as the service takes it."""
+    if kind == "version":
+        return int(value.partition(".")[0]) * 1_000_000 + 86_005
+    return round(value * factor) if factor > 1 else value
+
+
+@st.composite
+def queries(draw: st.DrawFn) -> tuple[str, Filters]:
+    """A query as a person might type it, and what it means."""
+    text, meant = "", Filters()
+    for names, kind, _, *more in draw(st.lists(st.sampled_from(ROWS), unique_by=id)):
+        sign = draw(st.sampled_from(sorted(OPERATORS)))
+        operator = OPERATORS[sign]
+        if operator not in TAKES[kind]:
+            continue
+        name, _, wire = names.partition("=")
+        factor, several = int([*more, "1"][0]), operator in ("in", "notin")
+        values = draw(st.lists(VALUES[kind], min_size=1, max_size=3 if several else 1))
+        quote = draw(st.sampled_from(["", "'", '"']))
+        typed = [f"{quote}{value}{quote}" for value in values]
+        if not quote:
+            typed = [value.replace(" ", "_") for value in typed]
+        value = f"[{' , '.join(typed)}]" if several else typed[0]
+        gap = draw(st.sampled_from([" ", "\n", "  ", " \t"]))
+        text += f"{name}{gap}{sign}{gap}{value}{draw(st.sampled_from([' ', ', ']))}"
+        wired = [sent(kind, value, factor) for value in values]
+        meant[wire or name] = {operator: wired if several else wired[0]}
+    return text, meant
+
+
+@PATIENT
+@given(queries())
+def test_what_is_typed_is_what_is_sent(case: tuple[str, Filters]) -> None:
+    text, meant = case
+    assert parsed(text) == meant
+
+
+PIECES = st.sampled_from([*NAMES, *OPERATORS, *" ,[]'\"\\\n_=<>!", "none", "any", "1"])
+NEARLY = st.lists(PIECES | st.text(max_size=3)).map("".join)
+WIRES = {row[0].partition("=")[2] or row[0] for row in ROWS}
+
+
+@PATIENT
+@given(NEARLY | st.text())
+def test_any_text_is_a_query_or_a_query_error(text: str) -> None:
+    result = outcome(lambda text: vast.parse_query(text, vast.DEFAULT_FILTERS), text)
+    if isinstance(result, vast.QueryError):
+        assert result.query == text
+        assert 0 <= result.start < result.end <= len(text)
+        query, place = vast.caret(result).split("\n")
+        assert set(place.strip(" ")) == {"^"}
+        assert vast.width(place) <= vast.width(query) + 1
+        return
+    filters, notes = result
+    assert filters.keys() <= WIRES
+    assert {op for tests in filters.values() for op in tests} <= TAKES["int"]
+    json.dumps([filters, notes], allow_nan=False)
+
+
+KEY_PIECES = st.sampled_from([*NAMES, *"+- ,,", " asc", " desc"])
+
+
+@PATIENT
+@given(st.lists(KEY_PIECES | st.text(max_size=1)).map("".join))
+def test_any_text_is_an_order_or_a_query_error(text: str) -> None:
+    result = outcome(vast.parse_order, text)
+    if isinstance(result, vast.QueryError):
+        assert result.query == text
+        assert 0 <= result.start < result.end <= max(len(text), result.start + 1)
+        return
+    assert len(result) == text.count(",") + 1
+    assert {direction for _, direction in result} <= {"asc", "desc"}
+
+
+def outcome(parse: Callable[[str], Any], text: str) -> Any:
+    """What a text is parsed to, or its QueryError."""
+    try:
+        return parse(text)
+    except vast.QueryError as error:
+        return error
