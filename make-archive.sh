@@ -57,6 +57,7 @@ fi
 [ ! -d "$output" ] || die "$output is a folder"
 [[ ${SOURCE_DATE_EPOCH:-0} =~ ^[0-9]{1,10}$ ]] || die 'SOURCE_DATE_EPOCH is no time'
 
+# Without the line ends that a person has git write on checkout.
 git() { command git -C "$(dirname -- "$0")" -c core.autocrlf=false "$@"; }
 git rev-parse --quiet --verify HEAD >/dev/null || die 'there is no commit to build from'
 python3 -c 'import pip' 2>/dev/null || die 'python3 with pip is needed'

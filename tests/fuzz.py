@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import json
 import random
-import re
 import sys
 import time
 import traceback
@@ -79,17 +78,16 @@ def spoilt(text: str, dice: random.Random) -> str:
     start = dice.randrange(len(text) + 1)
     end = min(len(text), start + dice.choice([0, 1, 1, 1, 2, 5, 20]))
     before, piece, after = text[:start], text[start:end], text[end:]
-    return dice.choice(
-        [
-            before + after,
-            before + piece + piece + after,
-            after + piece + before,
-            before + piece[::-1] + after,
-            before + piece.swapcase() + after,
-            before + dice.choice(ODDITIES) + after,
-            before + dice.choice(ODDITIES) + piece + after,
-        ]
-    )
+    ways: list[str] = [
+        before + after,
+        before + piece + piece + after,
+        after + piece + before,
+        before + piece[::-1] + after,
+        before + piece.swapcase() + after,
+        before + dice.choice(ODDITIES) + after,
+        before + dice.choice(ODDITIES) + piece + after,
+    ]
+    return dice.choice(ways)
 
 
 def check_query(text: str) -> None:
@@ -127,17 +125,17 @@ def check_refusal(error: vast.QueryError, text: str) -> None:
     assert set(place.strip(" ")) == {"^"}, "no caret"
 
 
-def faults_in(check: Callable[[str], None], text: str) -> tuple[str, str]:
-    """The message that a text was refused with, if it was, and the fault it shows."""
+def outcome(check: Callable[[str], None], text: str) -> tuple[bool, str]:
+    """Whether a text was refused, and the fault that it shows, if any."""
     try:
         try:
             check(text)
         except vast.QueryError as error:
             check_refusal(error, text)
-            return str(error), ""
+            return True, ""
     except Exception:  # whatever it is, it is what is looked for
-        return "", traceback.format_exc()
-    return "", ""
+        return False, traceback.format_exc()
+    return False, ""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -147,29 +145,27 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=random.randrange(2**32))
     args = parser.parse_args(argv)
     dice, counts = random.Random(args.seed), Counter[str]()
-    messages, slowest = set[str](), (0.0, "")
+    slowest = 0.0, ""
     began = time.perf_counter()
     for _ in range(args.runs):
         make, check = dice.choice([(query, check_query)] * 9 + [(order, check_order)])
         text = make(dice)
         for _ in range(dice.choice([0, 1, 1, 2, 3, 8])):
             text = spoilt(text, dice)
-        start = time.perf_counter()
-        refusal, fault = faults_in(check, text)
-        taken = time.perf_counter() - start
-        slowest = max(slowest, (taken, text))
-        if taken > SLOW:
-            fault = fault or f"it took {taken:.1f} s"
+        start = time.process_time()
+        refused, fault = outcome(check, text)
+        cost = time.process_time() - start
+        slowest = max(slowest, (cost, text))
+        if cost > SLOW:
+            fault = fault or f"it took {cost:.1f} s"
         if fault and counts["faults"] < 10:
             print(f"{text!r}\n{fault}", file=sys.stderr)
-        counts["faults" if fault else "refused" if refusal else "taken"] += 1
+        counts["faults" if fault else "refused" if refused else "taken"] += 1
         counts[make.__name__] += 1
-        messages.add(re.sub("'[^']*'", "'…'", refusal))
     took = time.perf_counter() - began
     print(f"{args.runs} inputs (seed {args.seed}) in {took:.0f} s:")
     print(f"  {counts['query']} queries, {counts['order']} sort orders")
     print(f"  {counts['taken']} taken, {counts['refused']} refused with a place")
-    print(f"  {len(messages - {''})} kinds of refusal")
     print(f"  {slowest[0] * 1000:.1f} ms for the slowest: {slowest[1][:60]!r}")
     print(f"  {counts['faults']} faults")
     return 1 if counts["faults"] else 0

@@ -30,7 +30,7 @@ SHARE = 0.1  # of the calls go wrong
 MOST = 30  # instances that the person keeps at a time
 # What the client waits for in real time, in seconds, and the bytes that it takes.
 LIMITS = {
-    "READ_TIMEOUT": 0.5, "TOTAL_TIMEOUT": 0.5, "SLOWEST": 10**9, "LARGEST": 10**6
+    "READ_TIMEOUT": 0.3, "TOTAL_TIMEOUT": 0.8, "SLOWEST": 10**9, "LARGEST": 10**6
 }  # fmt: skip
 
 # What can be done with an instance, and how to see that it was; the last of the words

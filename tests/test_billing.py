@@ -15,12 +15,12 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from test_commands import complaint, sent
+from test_hosting import BERLIN, in_zone, unix
 
 import vast
 from conftest import Program, Ran, Stream, script_environment
 from sandbox import Row, Sandbox
-from test_commands import complaint, sent
-from test_hosting import BERLIN, in_zone, unix
 
 PACIFIC = "PST8PDT,M3.2.0,M11.1.0"
 INDIA = "IST-5:30"

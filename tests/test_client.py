@@ -7,6 +7,7 @@ import gzip
 import itertools
 import json
 import os
+import re
 import signal
 import socket
 import stat
@@ -443,10 +444,10 @@ DRIPS = {
 
 @pytest.fixture
 def brisk(run: Program, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Real time, and a fifth of a second for less than a megabyte a second."""
+    """Real time, and a fifth of a second for less than 100 kB a second."""
     monkeypatch.setattr(run.clock, "now", time.time)
     monkeypatch.setattr(vast, "TOTAL_TIMEOUT", 0.2)
-    monkeypatch.setattr(vast, "SLOWEST", 10**6)
+    monkeypatch.setattr(vast, "SLOWEST", 10**5)
 
 
 @pytest.mark.usefixtures("brisk")
@@ -476,7 +477,7 @@ def test_drips_are_given_up(
     plan(call, DRIPS[drip])
     ran = run(*words.split())
     assert (ran.status, len(box.calls)) == (status, 1)
-    assert "no answer within 0 s" in one_line(ran)
+    assert re.search(r"no answer within \d+ s", one_line(ran))
 
 
 def zipped(body: bytes) -> Reply:
@@ -1065,7 +1066,7 @@ def test_ctrl_c_ends_at_once(
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL) and None,
     )
     with process:
-        while not box.calls:
+        while not box.calls and process.poll() is None:
             time.sleep(0.01)
         time.sleep(0.1)  # on to the wait
         process.send_signal(signal.SIGINT)

@@ -12,11 +12,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from test_commands import PLAIN_RENTAL, PLAIN_SEARCH, complaint, free_offer, rent, sent
 
 import vast
 from conftest import Clock, Program, Ran, script_environment
 from sandbox import BROKEN_IMAGE, Row, Sandbox
-from test_commands import PLAIN_RENTAL, PLAIN_SEARCH, complaint, free_offer, rent, sent
 
 Request = tuple[str, str, object]
 

@@ -8,10 +8,10 @@ import time
 from datetime import datetime
 
 import pytest
+from test_commands import Sent, complaint, sent
 
 from conftest import Program, Ran
 from sandbox import Row, Sandbox
-from test_commands import Sent, complaint, sent
 
 HEADINGS = (
     "ID N Model Disk hostname driver R status IP listed gpu_$/h bid_$/h up_$/GB"

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -94,6 +95,14 @@ SAMPLES: dict[str, tuple[str, Any, str]] = {
 def parsed(text: str) -> Filters:
     """What is sent for a query, the default filters left out."""
     return vast.parse_query(text, {})[0]
+
+
+def outcome(parse: Callable[[str], Any], text: str) -> Any:
+    """What a text is parsed to, or its QueryError."""
+    try:
+        return parse(text)
+    except vast.QueryError as error:
+        return error
 
 
 def marked(text: str) -> tuple[str, int, int]:
@@ -349,6 +358,21 @@ def test_type_on_the_wire(query: str, types: list[type]) -> None:
     assert [
         type(it) for test in parsed(query).values() for it in test.values()
     ] == types
+
+
+LONG = {
+    "blanks in an element": "gpu_name in [a{}b]",
+    "blanks in a list": "id in [1,{}]",
+    "blanks between": "id=1{}num_gpus=1",
+    "blanks behind": "id=1 dph{}<1",
+}
+
+
+@pytest.mark.parametrize("query", LONG.values(), ids=LONG)
+def test_long_queries_take_no_time(query: str) -> None:
+    start = time.process_time()
+    outcome(parsed, query.format(" " * 20_000))
+    assert time.process_time() - start < 1
 
 
 VERIFIED, EXTERNAL, RENTABLE = (
@@ -915,11 +939,3 @@ def test_any_text_is_an_order_or_a_query_error(text: str) -> None:
         return
     assert len(result) == text.count(",") + 1
     assert {direction for _, direction in result} <= {"asc", "desc"}
-
-
-def outcome(parse: Callable[[str], Any], text: str) -> Any:
-    """What a text is parsed to, or its QueryError."""
-    try:
-        return parse(text)
-    except vast.QueryError as error:
-        return error

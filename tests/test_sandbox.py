@@ -15,6 +15,7 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
+
 import sandbox
 from conftest import Clock
 from sandbox import CALLS, DAY, FAULTS, KEY, Row, Sandbox

@@ -16,11 +16,11 @@ from symtable import SymbolTable, symtable
 from typing import Any
 
 import pytest
+from test_commands import rent
 
 import vast
 from conftest import Program, script_environment
 from sandbox import Sandbox
-from test_commands import rent
 
 SOURCE = Path(vast.__file__).read_text(encoding="utf-8")
 LINES = SOURCE.splitlines()
