@@ -28,7 +28,7 @@ BOTH_COMMANDS = ("show invoices", "generate pdf-invoices")
 
 
 @pytest.fixture
-def folder(run: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The current folder, which is empty; not the home."""
     place = tmp_path / "bills"
     place.mkdir()

@@ -8,11 +8,15 @@ import itertools
 import json
 import os
 import re
+import select
 import signal
 import socket
+import socketserver
+import ssl
 import stat
 import subprocess
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
@@ -21,6 +25,7 @@ from typing import Any
 
 import pytest
 import requests
+import trustme
 
 import sandbox
 import vast
@@ -223,27 +228,19 @@ def close(box: Sandbox) -> Callable[[float], None]:
     return sleep
 
 
-@pytest.mark.parametrize("then", ["429_text", "429_quota", "500", "not_json", "gone"])
 @pytest.mark.parametrize(
-    ("words", "call", "status"),
-    [("stop instance {}", "manage", 6), ("show machines", "machines", 5)],
+    "then",
+    "429_text 429_quota 500 501 not_json 403 401 refused redirect gone".split(),
 )
 def test_a_lost_answer_stays_in_doubt(
-    then: str,
-    words: str,
-    call: str,
-    status: int,
-    box: Sandbox,
-    run: Program,
-    plan: Plan,
+    then: str, box: Sandbox, run: Program, plan: Plan
 ) -> None:
     """Whatever comes of the next tries, the first may have been carried out."""
-    plan(call, "drop_after", *[then] * (then in FAULTS), last=True)
-    typed = words.format(rent(box)).split()
-    ran = run(*typed, sleep=close(box) if then == "gone" else None)
-    expected = 1 if (call, then) == ("machines", "not_json") else status
-    assert ran.status == expected
-    assert ("look before repeating" in one_line(ran)) is (status == 6)
+    plan("manage", "drop_after", *[then] * (then in FAULTS), last=True)
+    sleep = close(box) if then == "gone" else None
+    ran = run("stop", "instance", str(rent(box)), sleep=sleep)
+    assert ran.status == 6
+    assert "look before repeating" in one_line(ran)
 
 
 @pytest.mark.parametrize("last", ["drop_after", "502_after", "cut_after", "not_json"])
@@ -604,6 +601,86 @@ def test_no_proxy_sees_what_stays_on_this_machine(
         assert (box.connections, proxy.connections) == (1, 0)
 
 
+@pytest.fixture
+def secure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
+    """A market that is reached by https, as the real one is."""
+    authority, context = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "ca.pem"))
+    box = Sandbox()
+    box.server.socket = context.wrap_socket(box.server.socket, server_side=True)
+    box.url = box.url.replace("http:", "https:")
+    with box:
+        yield box
+
+
+class Tunnel(socketserver.StreamRequestHandler):
+    """Carries a connection on to where it wants, and notes all that it sees of it."""
+
+    seen = bytearray()
+
+    def handle(self) -> None:
+        self.seen.extend(self.rfile.readline())
+        while self.rfile.readline().strip():
+            pass
+        host, port = self.seen.split()[1].decode().split(":")
+        with socket.create_connection((host, int(port))) as there:
+            self.wfile.write(b"HTTP/1.1 200 OK\r\n\r\n")
+            self.carry(self.connection, there)
+
+    def carry(self, *ends: socket.socket) -> None:
+        """Passes on what comes from either end, until one of them closes."""
+        while True:
+            for end in select.select(ends, (), ())[0]:
+                piece = end.recv(65536)
+                if not piece:
+                    return
+                self.seen.extend(piece)
+                ends[end is ends[0]].sendall(piece)
+
+
+@pytest.fixture(params=["direct", "proxy"])
+def seen_on_the_way(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[bytearray]:
+    """What a proxy sees of all that goes by https; nothing when there is none."""
+    Tunnel.seen.clear()
+    if request.param == "direct":
+        yield Tunnel.seen
+        return
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Tunnel) as server:
+        server.daemon_threads, server.block_on_close = True, False
+        threading.Thread(target=server.serve_forever, args=[0.01], daemon=True).start()
+        monkeypatch.setenv(
+            "https_proxy", f"http://127.0.0.1:{server.server_address[1]}"
+        )
+        yield Tunnel.seen
+        assert len(Tunnel.seen) > 1000
+        server.shutdown()
+
+
+@pytest.mark.parametrize("fault", "drop_before drop_after cut_after 502_after".split())
+def test_a_rental_by_https(
+    fault: str, secure: Sandbox, seen_on_the_way: bytearray, tmp_path: Path
+) -> None:
+    """Through a proxy too, what may have been carried out is sent once."""
+    secure.fault("create", fault)
+    ran = Program(tmp_path, secure)(*create(secure))
+    assert (ran.status, names(secure)) == (6, ["create"])
+    assert len(secure.market.rented) == (fault != "drop_before")
+    assert KEY.encode() not in seen_on_the_way
+
+
+def test_whoever_has_no_good_certificate_is_told_nothing(
+    secure: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("REQUESTS_CA_BUNDLE")
+    ran = Program(tmp_path, secure)(*create(secure))
+    assert (ran.status, secure.calls) == (5, [])
+    assert "certificate verify failed" in one_line(ran)
+
+
 RENT_ELSEWHERE = "create instance 1 --image it --url https://service.invalid".split()
 
 
@@ -750,16 +827,13 @@ def test_a_key_file_that_cannot_be_read(
 
 
 def test_netrc_does_not_replace_the_key(
-    box: Sandbox, run: Program, monkeypatch: pytest.MonkeyPatch
+    secure: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It would on https, where the environment counts; here it is made to."""
-    (run.home / ".netrc").write_text("machine 127.0.0.1 login me password other\n")
-    monkeypatch.setenv("HOME", str(run.home))
-    always = property(lambda self: True, lambda self, value: None)
-    monkeypatch.setattr(requests.Session, "trust_env", always, raising=False)
-    assert requests.get(box.url).request.headers["Authorization"].startswith("Basic")
-    assert run("show", "user").status == 0
-    assert box.calls[-1].headers["Authorization"] == f"Bearer {KEY}"
+    (tmp_path / ".netrc").write_text("machine 127.0.0.1 login me password other\n")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert requests.get(secure.url).request.headers["Authorization"].startswith("Basic")
+    assert Program(tmp_path, secure)("show", "user").status == 0
+    assert secure.calls[-1].headers["Authorization"] == f"Bearer {KEY}"
 
 
 @pytest.mark.parametrize("source", SOURCES)

@@ -10,6 +10,7 @@ import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from test_commands import PLAIN_RENTAL, PLAIN_SEARCH, complaint, free_offer, rent, sent
@@ -752,10 +753,10 @@ PROXY = "ssh://root@ssh7.vast.ai:10002"
 RENT = "create instance {offer} --image x --wait"
 
 
-def waited(program: Program, line: str, **settings: object) -> Ran:
+def waited(program: Program, line: str, **settings: Any) -> Ran:
     """Runs a line with `--wait`; {offer} is a free one."""
     line = line.replace("{offer}", str(free_offer(market(program))))
-    return program(*line.split(), **settings)  # type: ignore[arg-type]
+    return program(*line.split(), **settings)
 
 
 def test_waiting_for_a_new_instance(slow: Program) -> None:

@@ -653,20 +653,18 @@ def test_long_items_are_wrapped_and_whole(text: str) -> None:
 
 
 def test_a_row_longer_than_a_page_goes_on() -> None:
-    pages = texts_of(pdf_of([charge(description="word " * 400)] * 5))
-    assert sum(page.count("word") for page in pages) == 2000
-    assert "word" in pages[0]
+    pages = texts_of(pdf_of([charge(description="WWWW " * 400)] * 3))
+    assert sum(page.count("WWWW") for page in pages) == 1200
     assert all("Item Date" in page for page in pages[:-1])
+    assert "WWWW" in pages[0]
 
 
 def test_long_addresses_end_with_dots() -> None:
     user = {"fullname": "name " * 90, "billaddress_line1": "W" * 500}
-    made = invoice([], user, period="span " * 90)
+    made = invoice([], user, period="range " * 90)
     ((_, texts),) = vast.draw(made, widths(), id)
-    counts = [
-        sum(start in text[2] for text in texts) for start in ("name", "WW", "span")
-    ]
-    assert counts == [3, 3, 2]
+    counts = [sum(start in text[2] for text in texts) for start in ("name", "WW")]
+    assert counts == [3, 3]
     assert sum(text[2].endswith("…") for text in texts) == 3
 
 
