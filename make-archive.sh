@@ -33,10 +33,10 @@ pdf_compiled='' # the names of what borb needs that is not pure Python
 say() { printf 'make-archive.sh: %s\n' "$*" >&2; }
 die() { say "$1" && exit "${2:-1}"; }
 
+output=vast.tar.gz with_pdf='' work=''
 trap 'rm -rf -- ${work:+"$work"}' EXIT
 trap 'exit 130' HUP INT TERM
 
-output=vast.tar.gz with_pdf=
 while [ $# -gt 0 ]; do
     case $1 in
     -h | --help) sed -n '2,/^set/s/^# \{0,1\}//p' "$0" && exit ;;

@@ -1391,6 +1391,7 @@ class Exchange:
             with self.http.request(
                 timeout=timeout, stream=True, allow_redirects=False, **self.request
             ) as answer:
+                answer.raw.enforce_content_length = True  # urllib3 1 would not notice
                 for chunk in answer.iter_content(CHUNK):
                     self.received += len(chunk)
                     self.chunks.append(chunk)
@@ -1430,7 +1431,7 @@ def as_failure(error: Exception) -> Failure:
     from ssl import SSLCertVerificationError
 
     from requests import ConnectTimeout
-    from requests.exceptions import InvalidSchema, InvalidURL, ProxyError
+    from requests.exceptions import InvalidSchema, InvalidURL
     from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
 
     chain: list[object] = [error]
@@ -1439,10 +1440,12 @@ def as_failure(error: Exception) -> Failure:
         chain += [each for each in inner if isinstance(each, Exception)]
     unsent = (
         *(ConnectTimeout, ConnectTimeoutError, NewConnectionError),
-        *(SSLCertVerificationError, InvalidURL, InvalidSchema, ProxyError),
+        *(SSLCertVerificationError, InvalidURL, InvalidSchema),
     )
-    sent = not any(isinstance(link, unsent) for link in chain)
     msg = str(getattr(chain[-1], "strerror", None) or chain[-1])
+    # Not a ProxyError as such: through a proxy, a lost answer is one too.
+    no_tunnel = msg.startswith("Tunnel connection failed")
+    sent = not no_tunnel and not any(isinstance(link, unsent) for link in chain)
     msg = re.sub(r"^.*?object at 0x\w+>: |^\w*Connection\(host=.*?\): ", "", msg)
     return Failure("no_answer" if sent else "unreachable", msg)
 
@@ -1543,6 +1546,11 @@ class Client:
         while True:
             try:
                 return self.attempt(call, unsure)
+            except VastError as refusal:
+                if not unsure or call.kind == READ:
+                    raise
+                msg = f"{refusal}{doubt(call)}"  # an earlier try may have been heard
+                raise OutcomeUnknown(msg, http=refusal.http) from None
             except Failure as failure:
                 wait = max(failure.wait, min(2**tries, 32) * uniform(0.5, 1))
                 unsure = unsure or failure.kind not in NOT_CARRIED_OUT

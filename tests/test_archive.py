@@ -312,7 +312,9 @@ def left(folder: Path) -> set[str]:
 def test_a_failure_leaves_nothing_behind(
     line: str, status: int, said: str, small: Path, bare: str
 ) -> None:
-    environ = {"TMPDIR": str(small), "PIP_NO_INDEX": "1", "BARE": bare}
+    # `work` and `output`, as the script has variables of these names too.
+    same = {"TMPDIR": str(small), "work": str(small), "output": str(small)}
+    environ = {**same, "PIP_NO_INDEX": "1", "BARE": bare}
     ran = execute("sh", "-c", line, cwd=small, **environ)
     assert (ran.status, ran.out) == (status, "")
     assert said in ran.err.splitlines()[-1]

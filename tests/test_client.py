@@ -19,7 +19,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -355,17 +355,14 @@ def test_the_worst_of_several_ids_counts(
     assert well == [answer is None for answer in answers[:sent]]
 
 
-@pytest.mark.parametrize("tokens", ["aa", "abab", [1], [True], [["a"]]], ids=str)
+@pytest.mark.parametrize("tokens", ["aa", "aba", [1], [True], [["a"]]], ids=str)
 def test_pages_that_do_not_end(
-    tokens: list[object], box: Sandbox, run: Program, plan: Plan
+    tokens: Sequence[object], box: Sandbox, run: Program, plan: Plan
 ) -> None:
     page = {"success": True, "instances": [{"id": 1}]}
     plan("instances", *[json_reply({**page, "next_token": it}) for it in tokens])
     ran = run("show", "instances")
-    assert (ran.status, len(box.calls)) == (
-        1,
-        len(set(map(str, tokens))) + (len(tokens) > 1),
-    )
+    assert (ran.status, len(box.calls)) == (1, len(tokens))
     assert "do not end" in one_line(ran)
 
 
@@ -1053,17 +1050,9 @@ def script(
     box: Sandbox, home: Path, redirection: str, *words: str
 ) -> subprocess.CompletedProcess[str]:
     """Runs vast.py as a shell does, with a redirection."""
-    line = [
-        "sh",
-        "-c",
-        f'exec "$@" {redirection}',
-        "sh",
-        sys.executable,
-        SCRIPT,
-        *words,
-    ]
+    line = ["sh", "-c", f'exec "$0" "$@" {redirection}', sys.executable, SCRIPT]
     environ = script_environment(box, home)
-    return subprocess.run(line, env=environ, capture_output=True, text=True, timeout=60)
+    return subprocess.run([*line, *words], env=environ, capture_output=True, text=True)
 
 
 @pytest.mark.parametrize(
@@ -1099,12 +1088,8 @@ def test_a_closed_pipe_ends_quietly(
     line = [sys.executable, SCRIPT, *words]
     reading, writing = os.pipe()
     os.close(reading)
-    ran = subprocess.run(
-        line,
-        env=script_environment(box, tmp_path),
-        stdout=writing,
-        stderr=subprocess.PIPE,
-    )
+    environ = script_environment(box, tmp_path)
+    ran = subprocess.run(line, env=environ, stdout=writing, stderr=subprocess.PIPE)
     os.close(writing)
     assert (ran.returncode, ran.stderr) == (0, b"")
 
@@ -1155,6 +1140,7 @@ def test_ctrl_c_ends_at_once(
 # --- what strangers write
 
 HOSTILE = "a\x1b[31mb\x9bc\u202ed\u2066e\r\nf\x00g\x85h\u2028i\x7fj\udc80k"
+ESCAPED = r"a\x1b[31mb\x9bc\u202ed\u2066e\r\nf\x00g\x85h\u2028i\x7fj\udc80k"
 NO_HTTP = str.maketrans("", "", "\r\n\x00\udc80")
 ROW = dict.fromkeys(
     """label status_msg image_uuid gpu_name actual_status ssh_host public_ipaddr
@@ -1212,10 +1198,7 @@ def test_tables_show_no_control_characters(
     assert ran.status == 0
     check_harmless(ran.out)
     check_harmless(ran.err)
-    assert (
-        r"a\x1b[31mb\x9bc\u202ed\u2066e\r\nf\x00g\x85h\u2028i\x7fj\udc80k" in ran.out
-        or ("-q" not in words and "cols" not in words)
-    )
+    assert ESCAPED in ran.out
     assert lines is None or ran.out.count("\n") == lines
     cells = {len(line.split()) for line in ran.out.splitlines()}
     assert len(cells) == 1
@@ -1275,10 +1258,8 @@ def test_texts_are_only_texts(text: str, box: Sandbox, run: Program) -> None:
     options = [f"--{name}={text}" for name in ("image", "label", "onstart-cmd")]
     ran = run("create", "instance", str(offer), *options, "--args", text, text)
     assert (ran.status, ran.out) == (0, "Started. instance 5001\n")
-    sent = {
-        key: box.calls[-1].body[key] for key in ("image", "label", "onstart", "args")
-    }
-    assert sent == {"image": text, "label": text, "onstart": text, "args": [text, text]}
+    sent = [box.calls[-1].body[key] for key in ("image", "label", "onstart", "args")]
+    assert sent == [text, text, text, [text, text]]
     ran = run("label", "instance", "5001", "--", text)
     assert (ran.status, ran.out) == (0, f"label of instance 5001: {text}\n")
     assert box.calls[-1].body == {"label": text}

@@ -584,6 +584,7 @@ def test_headings_stand_on_every_page() -> None:
     for page in pages[:-1]:
         assert "Item Date Quantity Rate Amount" in page
     assert "Charges (continued)" in pages[1]
+    assert [page.count("Invoice 24264") for page in pages] == [1] * len(pages)
     assert "Summary by month\nMonth Charges Payments" in pages[-1]
 
 
