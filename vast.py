@@ -1772,8 +1772,6 @@ def number(value: object) -> Decimal | None:
     """Read a number or numeric text; None for anything else, and from 10^12 on."""
     import decimal  # whole: for each row `from decimal` would take five times as long
 
-    if isinstance(value, bool) or not isinstance(value, (int, str, float)):
-        return None
     try:
         found = decimal.Decimal(str(value))
     except decimal.InvalidOperation:
@@ -2109,7 +2107,9 @@ def draw_panel(sheets: Sheets, invoice: Invoice) -> None:
     low = sheets.y - 39
     sheets.cells(columns, sums, 11)
     sheets.text(RIGHT - 4, money(total(invoice.lines)), 115, True, 17, True)
-    sheets.paragraphs(LEFT + 4, [invoice.period], 182, 2)
+    period = invoice.period.replace(" to ", "\nto ", 1).split("\n")
+    sheets.y += (len(period) - 1) * LEADING / 2
+    sheets.paragraphs(LEFT + 4, period, 182, 1)
     sheets.y = low
 
 
@@ -2175,7 +2175,7 @@ def draw_months(sheets: Sheets, invoice: Invoice) -> None:
         months.setdefault(line.date[:7] or "No date", []).append(line)
     bars = {month: total(side(lines, True)) for month, lines in months.items()}
     longest = max(bars.values())
-    sheets.need(min(160 + 17 * len(months), TOP - BOTTOM))
+    sheets.need(min(140 + 17 * len(months), TOP - BOTTOM))
     sheets.headings("Summary by month", columns)
     for month, lines in months.items():
         if sheets.need(60):
@@ -2197,7 +2197,7 @@ def draw_end(sheets: Sheets, invoice: Invoice) -> None:
         notes.append(f"Charges not billed yet: {money(invoice.current)}.")
     if unread:
         notes.append(f"Rows without a readable amount, in no sum: {unread}.")
-    sheets.need(90)
+    sheets.need(70)
     if not invoice.lines:
         names = " or ".join(title.lower() for title, _ in invoice.sections)
         sheets.y -= 20

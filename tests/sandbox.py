@@ -804,7 +804,9 @@ class Market:
         self.ids = itertools.count(5001)
         self.machines: dict[int, Machine] = {}
         for made in made_machines():
-            machine = replace(made, terms=dict(made.terms))
+            machine = replace(
+                made, terms=dict(made.terms), hardware=dict(made.hardware)
+            )
             self.machines[machine.hardware["machine_id"]] = machine
             self.offer(machine, range(machine.cards))
         self.add_odd_offers()
