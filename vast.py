@@ -3995,8 +3995,6 @@ def main(argv: Sequence[str] | None = None, console: Console | None = None) -> i
         output.fail(VastError("the answer is nested too deeply", BAD_REPLY))
     except KeyboardInterrupt:
         output.fail(Interrupted("interrupted"))
-    if console.rewriting:
-        console.say("")
     return int(output.status)
 
 

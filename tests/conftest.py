@@ -139,6 +139,6 @@ def script_environment(box: Sandbox, home: Path) -> dict[str, str]:
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Says how much of the fault matrix was run."""
     passed = terminalreporter.getreports("passed")
-    cells = sum("::test_cell[" in report.nodeid for report in passed)
+    cells = sum("test_faults.py::test_cell[" in report.nodeid for report in passed)
     if cells:
         terminalreporter.write_line(f"fault matrix: {cells} cells as they must be")
