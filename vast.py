@@ -4007,5 +4007,5 @@ def program() -> NoReturn:
     sys.exit(main())
 
 
-if __name__ == "__main__":
+if __name__ == "__main__":  # pragma: no cover - in a process of its own
     program()
