@@ -1697,7 +1697,8 @@ def decode(body: bytes, exact: bool) -> object:
             body.decode(), parse_constant=no_number, parse_float=parse_float
         )
     finally:
-        gc.freeze()
+        if len(body) > 1 << 20:  # else there is little to walk over
+            gc.freeze()
         gc.enable()
 
 
