@@ -987,11 +987,7 @@ def json_text(value: object, indent: bool) -> str:
         )
         return "{" + ", ".join(pairs) + "}"
     if isinstance(value, list) and value and isinstance(value[0], dict):
-        rows = list(map(encode, value))
-        # Joined on to the rows, because each copy of the whole takes 2 % of the time.
-        rows[0] = "[\n" + rows[0]
-        rows[-1] += "\n]"
-        return ",\n".join(rows)
+        return "[\n" + ",\n".join(map(encode, value)) + "\n]"
     return encode(value)
 
 
@@ -3911,9 +3907,9 @@ class Output:
         if documents[0].of is not None:
             value = [{"id": it.of, **it.value} for it in documents]
         stdout = self.console.stdout
-        self.write(json_text(value, bool(stdout and stdout.isatty())), end="\n")
+        self.write(json_text(value, bool(stdout and stdout.isatty())) + "\n")
 
-    def write(self, content: str | bytes, end: str = "") -> None:
+    def write(self, content: str | bytes) -> None:
         """Writes to stdout, where a closed pipe is no error. What does not go there, as
         on a full disk, is said on stderr: no id of a rented instance is lost."""
         if self.console.rewriting:
@@ -3925,7 +3921,7 @@ class Output:
             if isinstance(content, bytes):
                 stdout.buffer.write(content)
             else:
-                print(content, end=end, file=stdout)
+                print(content, end="", file=stdout)
             stdout.flush()
         except BrokenPipeError:
             self.console.stdout = discard(stdout)
@@ -3934,7 +3930,7 @@ class Output:
             self.worse(ExitStatus.REFUSED)
             text = content if isinstance(content, str) else ""
             self.console.note(f"cannot write to stdout: {error.strerror or error}")
-            self.console.say(text[:2000] + end)
+            self.console.say(text[:2000])
 
 
 def discard(stream: TextIO | None) -> TextIO:
