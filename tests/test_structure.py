@@ -7,6 +7,8 @@ import argparse
 import ast
 import json
 import re
+import shlex
+import shutil
 import statistics
 import subprocess
 import sys
@@ -381,3 +383,51 @@ def test_one_connection_is_enough(run: Program, box: Sandbox, line: str) -> None
     box.market.retired.add("invoices")
     run(*line.format(home=run.home).split())
     assert (len(box.calls), box.connections) == (REQUESTS[line], 1)
+
+
+# ---------------------------------------------------------------- the shell's way in
+
+# How a person may have put it somewhere: from the folder of the copy to what is typed.
+WAYS = {
+    "its own name": ("vast.py", "./vast.py"),
+    "another name": ("my vast", "./my vast"),
+    "no name ending": ("vast", "./vast"),
+    "a link": ("vast.py", "bin/rent"),
+}
+
+
+@pytest.mark.parametrize(("name", "typed"), WAYS.values(), ids=WAYS)
+def test_its_bytecode_is_kept(
+    box: Sandbox, tmp_path: Path, name: str, typed: str
+) -> None:
+    home = tmp_path / "a folder"
+    (home / "bin").mkdir(parents=True)
+    shutil.copy(vast.__file__, home / name)
+    (home / "bin" / "rent").symlink_to(home / name)
+    environment = {**script_environment(box, tmp_path), "PYTHONVERBOSE": "1"}
+    words = [typed, "label", "instance", "7", "it's \"$HOME\" *\n", "--dry-run"]
+    runs = [
+        subprocess.run(words, cwd=home, env=environment, capture_output=True, text=True)
+        for _ in range(2)
+    ]
+    assert runs[0].stdout == runs[1].stdout
+    assert shlex.quote(json.dumps({"label": words[4]})) in runs[1].stdout
+    (bytecode,) = (home / "__pycache__").iterdir()
+    read = f"# code object from '{bytecode}'"
+    assert [read in ran.stderr for ran in runs] == [False, True]
+
+
+def test_no_module_of_the_current_folder_is_imported(
+    box: Sandbox, tmp_path: Path
+) -> None:
+    for name in ("argparse", "importlib", "os", "re", "requests", "sys"):
+        (tmp_path / f"{name}.py").write_text("print('not this one')\n")
+    ran = subprocess.run(
+        [vast.__file__, "search", "offers", "--limit", "1", "-q"],
+        cwd=tmp_path,
+        env=script_environment(box, tmp_path),
+        capture_output=True,
+        text=True,
+    )
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert ran.stdout.strip().isdecimal()
