@@ -2580,6 +2580,16 @@ class Change:
                 yield Result(reply, call.said, number if several else None)
 
 
+def change_call(
+    thing: str, number: int, path: str, body: Row, said: str, method: str = "PUT"
+) -> Call:
+    """A change of an instance or a machine; `path` has {} for its id, `said` has {} for
+    what it is and its id."""
+    path, subject = path.replace("{}", str(number)), f"{thing} {number}"
+    said = said.replace("{}", subject, 1)
+    return Call(method, f"/api/v0/{path}", body, subject=subject, said=said)
+
+
 class InstanceChange(Change):
     """A change of instances that can be waited for: until they are `goal`."""
 
@@ -2588,7 +2598,10 @@ class InstanceChange(Change):
         --timeout SECONDS    seconds=600  wait no longer than this (600)
     """
 
-    def __init__(self, goal: str, call: Callable[[int, Arguments], Call]) -> None:
+    def __init__(self, goal: str, said: str, body: Row, method: str = "PUT") -> None:
+        def call(number: int, args: Arguments) -> Call:
+            return change_call("instance", number, "instances/{}/", body, said, method)
+
         super().__init__(call)
         self.goal = goal
 
@@ -2881,51 +2894,28 @@ def as_seconds(value: object) -> float | None:
     return value if isinstance(value, (int, float)) else None
 
 
-def instance_call(number: int, body: Row, said: str, place: str = "") -> Call:
-    """A change of one instance; `said` has {} for its id."""
-    path = f"/api/v0/instances/{place}{number}/"
-    subject = f"instance {number}"
-    return Call("PUT", path, body, subject=subject, said=said.replace("{}", subject, 1))
-
-
-def start_call(number: int, args: Arguments) -> Call:
-    """The call that starts an instance."""
-    return instance_call(number, {"state": "running"}, "starting {}.")
-
-
-def stop_call(number: int, args: Arguments) -> Call:
-    """The call that stops an instance."""
-    return instance_call(number, {"state": "stopped"}, "stopping {}.")
-
-
-def destroy_call(number: int, args: Arguments) -> Call:
-    """The call that destroys an instance."""
-    call = instance_call(number, {}, "destroying {}.")
-    call.method = "DELETE"
-    return call
-
-
 def label_call(number: int, args: Arguments) -> Call:
     """The call that labels an instance."""
     label = args.label or ""
     if len(label) > LABEL_MOST:
         raise UsageError(f"the label is too long: {LABEL_MOST} characters at most")
-    call = instance_call(number, {"label": label}, "label of {}: ")
-    call.said += label
-    return call
+    said = "label of {}: " + label
+    return change_call("instance", number, "instances/{}/", {"label": label}, said)
 
 
 def bid_call(number: int, args: Arguments) -> Call:
     """The call that changes a bid; null lets the service find one that wins."""
     bid = "one that wins" if args.price is None else f"${args.price:g}/h"
     body = {"client_id": "me", "price": args.price}
-    return instance_call(number, body, f"bid for {{}}: {bid}", "bid_price/")
+    path, said = "instances/bid_price/{}/", f"bid for {{}}: {bid}"
+    return change_call("instance", number, path, body, said)
 
 
 def stop_instance(session: Session, args: Arguments) -> Iterator[Shown]:
     """`stop instance`, with a word on what goes on costing money."""
     stopping = False
-    for shown in InstanceChange("stopped", stop_call)(session, args):
+    change = InstanceChange("stopped", "stopping {}.", {"state": "stopped"})
+    for shown in change(session, args):
         stopping = stopping or isinstance(shown, Result)
         yield shown
     if stopping:
@@ -2938,7 +2928,7 @@ def destroy_instance(session: Session, args: Arguments) -> Iterator[Shown]:
     if not args.yes and not args.dry_run:
         if not session.world.ask(f"destroy {which} and all data on its disk?"):
             raise NotDone("nothing was destroyed", "declined")
-    yield from InstanceChange("gone", destroy_call)(session, args)
+    yield from InstanceChange("gone", "destroying {}.", {}, "DELETE")(session, args)
 
 
 # What a host can say of a machine, by option: the service's name for it, and the words
@@ -2982,7 +2972,8 @@ def list_machine(session: Session, args: Arguments) -> Iterator[Shown]:
         raise UsageError("--end_date does not go with --duration")
     if args.end_date is not None:
         args.end_date = end_of_listing(session.world, args.end_date)
-    yield from Change(list_call)(session, args)
+    change = Change(priced("machines/create_asks/", "{} is listed: "))
+    yield from change(session, args)
 
 
 def end_of_listing(world: World, text: str) -> int:
@@ -2994,45 +2985,14 @@ def end_of_listing(world: World, text: str) -> int:
     return seconds
 
 
-def machine_call(number: int, body: Row, said: str, path: str = "{}/") -> Call:
-    """A change of one machine; `path` and `said` have {} for its id."""
-    path = f"/api/v0/machines/{path.format(number)}"
-    subject = f"machine {number}"
-    return Call("PUT", path, body, subject=subject, said=said.replace("{}", subject, 1))
+def priced(path: str, said: str) -> Callable[[int, Arguments], Call]:
+    """The calls that say what a machine costs, on the market or in its default job."""
 
+    def call(number: int, args: Arguments) -> Call:
+        body, words = listed(args)
+        body = {"machine": number, **body}
+        return change_call("machine", number, path, body, f"{said}{words}.")
 
-def list_call(number: int, args: Arguments) -> Call:
-    """The call that lists a machine, or changes what it costs."""
-    body, words = listed(args)
-    body = {"machine": number, **body}
-    return machine_call(number, body, f"{{}} is listed: {words}.", "create_asks/")
-
-
-def unlist_call(number: int, args: Arguments) -> Call:
-    """The call that takes a machine off the market."""
-    call = machine_call(number, {}, "{} is no longer listed.", "{}/asks/")
-    call.method = "DELETE"
-    return call
-
-
-def min_bid_call(number: int, args: Arguments) -> Call:
-    """The call that sets the least bid for a machine."""
-    body = {"client_id": "me", "price": args.price}
-    said = f"{{}}: bids from ${args.price:g}/h per GPU."
-    return machine_call(number, body, said, "{}/minbid/")
-
-
-def set_defjob_call(number: int, args: Arguments) -> Call:
-    """The call that gives a machine a default job."""
-    body, words = listed(args)
-    body = {"machine": number, **body}
-    return machine_call(number, body, f"default job of {{}}: {words}.", "create_bids/")
-
-
-def remove_defjob_call(number: int, args: Arguments) -> Call:
-    """The call that takes a machine's default job away."""
-    call = machine_call(number, {}, "{} has no default job any more.", "{}/defjob/")
-    call.method = "DELETE"
     return call
 
 
@@ -3415,7 +3375,7 @@ COMMANDS = (
         example="create instance 1234 --image pytorch/pytorch --disk 40 --label it",
     ),
     Command("start instance", RENTING, "start a stopped instance",
-        InstanceChange("running", start_call), SEVERAL,
+        InstanceChange("running", "starting {}.", {"state": "running"}), SEVERAL,
         example="start instance 5001 --wait",
     ),
     Command("stop instance", RENTING, "stop an instance; its disk stays, and costs",
@@ -3464,10 +3424,14 @@ COMMANDS = (
         example="list machine 12345 --price_gpu 0.5 --end_date 2030-12-31",
     ),
     Command("unlist machine", HOSTING, "take a machine off the market",
-        Change(unlist_call), SEVERAL, example="unlist machine 12345",
+        Change(lambda number, args: change_call("machine", number,
+            "machines/{}/asks/", {}, "{} is no longer listed.", "DELETE")),
+        SEVERAL, example="unlist machine 12345",
     ),
     Command("set min-bid", HOSTING, "set the least bid for a machine",
-        Change(min_bid_call),
+        Change(lambda number, args: change_call("machine", number,
+            "machines/{}/minbid/", {"client_id": "me", "price": args.price},
+            f"{{}}: bids from ${args.price:g}/h per GPU.")),
         """
         id             id      its id
         --price PRICE  price!  $/hour per GPU
@@ -3475,7 +3439,7 @@ COMMANDS = (
         example="set min-bid 12345 --price 0.25",
     ),
     Command("set defjob", HOSTING, "give a machine a job for idle times",
-        Change(set_defjob_call),
+        Change(priced("machines/create_bids/", "default job of {}: ")),
         """
         id                         id     its id
         --price_gpu PRICE_GPU      price  $/hour per GPU
@@ -3488,7 +3452,9 @@ COMMANDS = (
         "    --price_inetd 0.01 --image ubuntu --args sleep 1d",
     ),
     Command("remove defjob", HOSTING, "take a machine's default job away",
-        Change(remove_defjob_call), "id  id  its id", example="remove defjob 12345",
+        Change(lambda number, args: change_call("machine", number,
+            "machines/{}/defjob/", {}, "{} has no default job any more.", "DELETE")),
+        "id  id  its id", example="remove defjob 12345",
     ),
     Command("show user", BILLS, "show your account", show_user,
         "-q, --quiet  flag  one line: id, e-mail, balance and credit" + TABLE_OPTIONS,
