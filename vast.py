@@ -895,16 +895,14 @@ def table_text(
     """Rows as lines of cells, two blanks apart; `now` is what ages count to."""
     texts = []
     for column in columns:
-        column_cells = cells(column.values(rows, now), column.format, column.scale)
-        texts.append([column.heading] * heading + column_cells)
-    for column, text in zip(columns, texts):
-        widths = list(map(len if "".join(text).isascii() else width, text))
-        most = max(widths, default=0)
-        pad = [" " * (most - length) for length in widths]
-        left = not column.format
-        if left and column is columns[-1]:
-            continue
-        text[:] = map(str.__add__, text, pad) if left else map(str.__add__, pad, text)
+        text = [column.heading] * heading
+        text += cells(column.values(rows, now), column.format, column.scale)
+        if column.format or column is not columns[-1]:
+            widths = list(map(len if "".join(text).isascii() else width, text))
+            most = max(widths, default=0)
+            pad = str.rjust if column.format else str.ljust
+            text = [pad(it, most - wide + len(it)) for it, wide in zip(text, widths)]
+        texts.append(text)
     return "".join(line + "\n" for line in map("  ".join, zip(*texts)))
 
 
@@ -981,7 +979,8 @@ def json_text(value: object, indent: bool) -> str:
         )
         return "{" + ", ".join(pairs) + "}"
     if isinstance(value, list) and value and isinstance(value[0], dict):
-        return "[\n" + ",\n".join(map(encode, value)) + "\n]"
+        lines = ",\n".join(map(encode, value))
+        return f"[\n{lines}\n]"
     return encode(value)
 
 
@@ -1371,8 +1370,7 @@ class Exchange:
 
     def __init__(self, http: HttpSession, request: Row) -> None:
         self.http, self.request = http, request
-        self.received = 0
-        self.chunks: list[bytes] = []
+        self.body = bytearray()
         self.answer: Response | None = None
         self.error: Exception | None = None
 
@@ -1389,9 +1387,8 @@ class Exchange:
             ) as answer:
                 answer.raw.enforce_content_length = True  # urllib3 1 would not notice
                 for chunk in answer.iter_content(CHUNK):
-                    self.received += len(chunk)
-                    self.chunks.append(chunk)
-                    if self.received > LARGEST:
+                    self.body += chunk
+                    if len(self.body) > LARGEST:
                         msg = f"the answer is over {LARGEST >> 20} MB"
                         raise Failure(BAD_REPLY, msg)
                 self.answer = answer
@@ -1400,7 +1397,7 @@ class Exchange:
         except (RequestException, HTTPError, OSError, Failure) as error:
             self.error = error
 
-    def finish(self, monotonic: Callable[[], float]) -> tuple[Response, bytes]:
+    def finish(self, monotonic: Callable[[], float]) -> tuple[Response, bytearray]:
         """Waits for the answer, as long as it comes fast enough. Raises Failure."""
         from threading import Thread
 
@@ -1410,13 +1407,13 @@ class Exchange:
         thread.join(TOTAL_TIMEOUT)
         while thread.is_alive():
             taken = monotonic() - start
-            if self.received + CHUNK < taken * SLOWEST:
+            if len(self.body) + CHUNK < taken * SLOWEST:
                 msg = f"no answer within {taken:.0f} s"
                 raise Failure("no_answer", msg, wait=NEVER)
             thread.join(1)
         if self.answer is None:
             raise as_failure(self.error or OSError("the connection failed"))
-        return self.answer, b"".join(self.chunks)
+        return self.answer, self.body
 
 
 def as_failure(error: Exception) -> Failure:
@@ -1477,7 +1474,7 @@ def waiting_time(answer: Response, text: str, now: float) -> tuple[float, float]
     return max(waits), threshold
 
 
-def error_parts(body: bytes) -> tuple[str, str]:
+def error_parts(body: bytearray) -> tuple[str, str]:
     """The slug and the message of an error's body, whatever it looks like."""
     text = body.decode("utf-8", "replace")
     try:
@@ -1596,7 +1593,7 @@ class Client:
             raise refusal
         return self.accepted(call, status, body)
 
-    def accepted(self, call: Call, status: int, body: bytes) -> Row:
+    def accepted(self, call: Call, status: int, body: bytearray) -> Row:
         """The object that a 2xx answer holds."""
         try:
             reply = decode(body, call.exact)
@@ -1610,7 +1607,7 @@ class Client:
             raise Failure(BAD_REPLY, "the answer does not say success", status)
         return reply
 
-    def exchange(self, call: Call) -> tuple[Response, bytes]:
+    def exchange(self, call: Call) -> tuple[Response, bytearray]:
         """Sends a request, at the endpoint's pace once that is known."""
         if self.http is None:
             from requests import Session
@@ -1641,7 +1638,7 @@ class Client:
         request.headers["Authorization"] = f"Bearer {self.key}"
         return request
 
-    def refusal(self, body: bytes, status: int) -> VastError:
+    def refusal(self, body: bytearray, status: int) -> VastError:
         """The service's no, in its own words."""
         slug, msg = error_parts(body)
         msg = msg or f"the service refused (HTTP {status})"
@@ -1682,7 +1679,7 @@ def endpoint(call: Call) -> str:
     return call.method + re.sub(r"/\d+", "/N", call.path)
 
 
-def decode(body: bytes, exact: bool) -> object:
+def decode(body: bytes | bytearray, exact: bool) -> object:
     """JSON decoded; `exact`: its fractions remember their text. Raises ValueError."""
     import gc
 
@@ -3867,9 +3864,9 @@ class Output:
         if documents[0].of is not None:
             value = [{"id": it.of, **it.value} for it in documents]
         stdout = self.console.stdout
-        self.write(json_text(value, bool(stdout and stdout.isatty())) + "\n")
+        self.write(json_text(value, bool(stdout and stdout.isatty())), end="\n")
 
-    def write(self, content: str | bytes) -> None:
+    def write(self, content: str | bytes, end: str = "") -> None:
         """Writes to stdout, where a closed pipe is no error. What does not go there, as
         on a full disk, is said on stderr: no id of a rented instance is lost."""
         if self.console.rewriting:
@@ -3881,7 +3878,7 @@ class Output:
             if isinstance(content, bytes):
                 stdout.buffer.write(content)
             else:
-                print(content, end="", file=stdout)
+                print(content, end=end, file=stdout)
             stdout.flush()
         except BrokenPipeError:
             self.console.stdout = discard(stdout)
