@@ -2,11 +2,19 @@
 """:"
 # A shell runs the next command; to Python it is a part of this text. Python keeps the
 # bytecode of modules, not of scripts: loaded as one, under whatever name and by way of
-# whatever link, this starts in half the time. `python3 vast.py` works as well.
+# whatever link, this starts in half the time. The bytecode lies in __pycache__ beside
+# this file, or in the user's cache where Python may not write there. `python3 vast.py`
+# works as well.
 exec python3 -c "import os, sys; del sys.argv[0]
 __file__ = os.path.realpath(sys.argv[0]); sys.path[0] = os.path.dirname(__file__)
 from importlib.machinery import SourceFileLoader
-exec(SourceFileLoader(__name__, __file__).get_code(__name__))" "$0" "$@"
+before = sys.dont_write_bytecode, sys.pycache_prefix
+if sys.dont_write_bytecode or not os.access(sys.path[0], os.W_OK):
+    cache = os.environ.get('XDG_CACHE_HOME') or os.path.expanduser('~/.cache')
+    sys.dont_write_bytecode, sys.pycache_prefix = False, os.path.join(cache, 'vast.py')
+code = SourceFileLoader(__name__, __file__).get_code(__name__)
+sys.dont_write_bytecode, sys.pycache_prefix = before
+exec(code)" "$0" "$@"
 
 vast.py: rent GPUs on Vast.ai, and rent yours out, from the command line.
 

@@ -1,7 +1,7 @@
 """How fast vast.py is, each figure beside a floor measured in the same run: what Python
 itself, a bare script, or borb's own tables take for the same work.
 
-    python tests/bench.py              all of it, about a quarter of an hour
+    python tests/bench.py              all of it, about seven minutes
     python tests/bench.py raw PDF      only what has one of these words in its name
     python tests/bench.py --cpu        processor time, where the machine is busy
 
@@ -139,15 +139,16 @@ MEASUREMENTS = (
         bare("bare script", CALL + PAGES, 200), 1.3),
     Measurement("offers, 10,000 rows", vast(OFFERS, LARGE), search(LARGE), 1.35, 200),
     Measurement("offers --raw, 10,000 rows", vast(RAW, LARGE), search(LARGE), 1.9, 250),
-    # That growth is linear is that these ratios grow no more; a bare script itself takes
-    # up to 13 times as long for 10 times the rows, as new memory gets dearer.
+    # Growth is linear if these ratios are no larger: a bare script too takes 12 times
+    # as long for 10 times the rows, as new memory gets dearer.
     Measurement("offers, 100,000 rows", vast(OFFERS, HUGE), search(HUGE), 1.35),
     Measurement("offers --raw, 100,000 rows", vast(RAW, HUGE), search(HUGE), 1.9),
     Measurement("offers, 10 times the rows", vast(OFFERS, HUGE), vast(OFFERS, LARGE),
         scale=10),
     Measurement("offers --raw, 10 times the rows", vast(RAW, HUGE), vast(RAW, LARGE),
         scale=10),
-    Measurement("bare script, 10 times the rows", search(HUGE), search(LARGE), scale=10),
+    Measurement("bare script, 10 times the rows", search(HUGE), search(LARGE),
+        scale=10),
     Measurement("PDF, 1,000 rows", vast(PDF, 1000), BORB, 2),
     Measurement("PDF, 5,000 rows", vast(PDF, 5000), BORB, 3, 100),
     Measurement("PDF, 50,000 rows", vast(PDF, 50_000), vast(PDF, 5000), scale=10),

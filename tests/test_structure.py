@@ -387,32 +387,52 @@ def test_one_connection_is_enough(run: Program, box: Sandbox, line: str) -> None
 
 # ---------------------------------------------------------------- the shell's way in
 
-# How a person may have put it somewhere: from the folder of the copy to what is typed.
-WAYS = {
-    "its own name": ("vast.py", "./vast.py"),
-    "another name": ("my vast", "./my vast"),
-    "no name ending": ("vast", "./vast"),
-    "a link": ("vast.py", "bin/rent"),
+# How a person may have put it somewhere: the copy's name, what is typed in its folder,
+# what the environment says, and from there to where the bytecode lies.
+WAYS: dict[str, tuple[str, str, dict[str, str], str]] = {
+    "its own name": ("vast.py", "./vast.py", {}, "a folder/__pycache__"),
+    "another name": ("my vast", "./my vast", {}, "a folder/__pycache__"),
+    "no name ending": ("vast", "./vast", {}, "a folder/__pycache__"),
+    "a link": ("vast.py", "bin/rent", {}, "a folder/__pycache__"),
+    "no bytecode here": (
+        *("vast.py", "./vast.py", {"PYTHONDONTWRITEBYTECODE": "1"}),
+        ".cache/vast.py{folder}",
+    ),
+    "a cache elsewhere": (
+        *("vast.py", "./vast.py"),
+        {"PYTHONDONTWRITEBYTECODE": "1", "XDG_CACHE_HOME": "{home}/my cache"},
+        "my cache/vast.py{folder}",
+    ),
 }
 
 
-@pytest.mark.parametrize(("name", "typed"), WAYS.values(), ids=WAYS)
+@pytest.mark.parametrize(("name", "typed", "env", "kept"), WAYS.values(), ids=WAYS)
 def test_its_bytecode_is_kept(
-    box: Sandbox, tmp_path: Path, name: str, typed: str
+    box: Sandbox,
+    tmp_path: Path,
+    name: str,
+    typed: str,
+    env: dict[str, str],
+    kept: str,
 ) -> None:
-    home = tmp_path / "a folder"
-    (home / "bin").mkdir(parents=True)
-    shutil.copy(vast.__file__, home / name)
-    (home / "bin" / "rent").symlink_to(home / name)
+    folder = tmp_path / "a folder"
+    (folder / "bin").mkdir(parents=True)
+    shutil.copy(vast.__file__, folder / name)
+    (folder / "bin" / "rent").symlink_to(folder / name)
     environment = {**script_environment(box, tmp_path), "PYTHONVERBOSE": "1"}
-    words = [typed, "label", "instance", "7", "it's \"$HOME\" *\n", "--dry-run"]
+    environment |= {name: text.format(home=tmp_path) for name, text in env.items()}
+    # With --dry-run, shlex is imported: its bytecode is not kept there.
+    words = [typed, "label", "instance", "7", 'it\'s "$HOME" *\n', "--dry-run"]
     runs = [
-        subprocess.run(words, cwd=home, env=environment, capture_output=True, text=True)
+        subprocess.run(
+            words, cwd=folder, env=environment, capture_output=True, text=True
+        )
         for _ in range(2)
     ]
     assert runs[0].stdout == runs[1].stdout
     assert shlex.quote(json.dumps({"label": words[4]})) in runs[1].stdout
-    (bytecode,) = (home / "__pycache__").iterdir()
+    (bytecode,) = tmp_path.rglob("*.pyc")
+    assert bytecode.parent == tmp_path / kept.format(folder=folder)
     read = f"# code object from '{bytecode}'"
     assert [read in ran.stderr for ran in runs] == [False, True]
 
