@@ -9,7 +9,8 @@ exec python3 -c "import os, sys; del sys.argv[0]
 __file__ = os.path.realpath(sys.argv[0]); sys.path[0] = os.path.dirname(__file__)
 from importlib.machinery import SourceFileLoader
 before = sys.dont_write_bytecode, sys.pycache_prefix
-if sys.dont_write_bytecode or not os.access(sys.path[0], os.W_OK):
+place = sys.pycache_prefix or sys.path[0]
+if sys.dont_write_bytecode or not os.access(place, os.W_OK):
     cache = os.environ.get('XDG_CACHE_HOME') or os.path.expanduser('~/.cache')
     sys.dont_write_bytecode, sys.pycache_prefix = False, os.path.join(cache, 'vast.py')
 code = SourceFileLoader(__name__, __file__).get_code(__name__)
@@ -874,10 +875,11 @@ def cell(value: object, format: str = "", scale: float = 1) -> str:
             return format % (value * scale)
         except (OverflowError, ValueError):  # infinite, or too large for a float
             pass
+    if value is None:
+        return "-"
     if not isinstance(value, str):
         shown = without_credentials(value)
-        text = json.dumps(shown, ensure_ascii=False, sort_keys=True)
-        value = "" if value is None else text
+        value = json.dumps(shown, ensure_ascii=False, sort_keys=True)
     return visible(value.strip(" ")).replace(" ", "_") or "-"
 
 
