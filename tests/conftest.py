@@ -104,6 +104,12 @@ def box() -> Iterator[Sandbox]:
 
 
 @pytest.fixture
+def still(box: Sandbox) -> None:
+    """No time passes in the market: the days left are the same when asked again."""
+    box.market.run_on(lambda: 0.0, 0.0)
+
+
+@pytest.fixture
 def run(box: Sandbox, tmp_path: Path) -> Program:
     """Runs a command line against the market of `box`."""
     return Program(tmp_path, box)

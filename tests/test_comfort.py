@@ -440,6 +440,7 @@ SAME = [
 ]
 
 
+@pytest.mark.usefixtures("still")
 @pytest.mark.parametrize("pair", SAME, ids=lambda pair: pair[0])
 def test_two_spellings(run: Program, box: Sandbox, pair: tuple[str, str]) -> None:
     first, second = (run(*it.format(key=box.key).split()) for it in pair)

@@ -121,6 +121,7 @@ def test_what_a_search_sends(run: Program, box: Sandbox, line: str) -> None:
     assert sent(box) == [("POST", "/api/v0/bundles/", body)]
 
 
+@pytest.mark.usefixtures("still")
 def test_search_instances_is_the_same(run: Program, box: Sandbox) -> None:
     assert run("search", "instances", "num_gpus=2") == run(
         "search", "offers", "num_gpus=2"
