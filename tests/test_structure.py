@@ -387,6 +387,7 @@ def test_one_connection_is_enough(run: Program, box: Sandbox, line: str) -> None
 
 # ---------------------------------------------------------------- the shell's way in
 
+NOT_BESIDE = {"PYTHONDONTWRITEBYTECODE": "1"}
 # How a person may have put it somewhere: the copy's name, what is typed in its folder,
 # what the environment says, and from there to where the bytecode lies.
 WAYS: dict[str, tuple[str, str, dict[str, str], str]] = {
@@ -394,13 +395,11 @@ WAYS: dict[str, tuple[str, str, dict[str, str], str]] = {
     "another name": ("my vast", "./my vast", {}, "a folder/__pycache__"),
     "no name ending": ("vast", "./vast", {}, "a folder/__pycache__"),
     "a link": ("vast.py", "bin/rent", {}, "a folder/__pycache__"),
-    "no bytecode here": (
-        *("vast.py", "./vast.py", {"PYTHONDONTWRITEBYTECODE": "1"}),
-        ".cache/vast.py{folder}",
-    ),
-    "a cache elsewhere": (
-        *("vast.py", "./vast.py"),
-        {"PYTHONDONTWRITEBYTECODE": "1", "XDG_CACHE_HOME": "{home}/my cache"},
+    "not beside it": ("vast.py", "./vast.py", NOT_BESIDE, ".cache/vast.py{folder}"),
+    "a cache of one's own": (
+        "vast.py",
+        "./vast.py",
+        NOT_BESIDE | {"XDG_CACHE_HOME": "{home}/my cache"},
         "my cache/vast.py{folder}",
     ),
 }
@@ -421,7 +420,7 @@ def test_its_bytecode_is_kept(
     (folder / "bin" / "rent").symlink_to(folder / name)
     environment = {**script_environment(box, tmp_path), "PYTHONVERBOSE": "1"}
     environment |= {name: text.format(home=tmp_path) for name, text in env.items()}
-    # With --dry-run, shlex is imported: its bytecode is not kept there.
+    # --dry-run imports shlex, whose bytecode must not be kept there.
     words = [typed, "label", "instance", "7", 'it\'s "$HOME" *\n', "--dry-run"]
     runs = [
         subprocess.run(
