@@ -1004,6 +1004,8 @@ ENVIRONMENT_HELP = f"""\
   HOME             the key file is ~/.vast_api_key
   XDG_CONFIG_HOME  the key file of the vendor's client is read when there is no
                    other: ~/.config/vastai/vast_api_key
+  XDG_CACHE_HOME   where the program keeps its bytecode when it cannot lie beside
+                   it: ~/.cache/vast.py
   HTTPS_PROXY, NO_PROXY, REQUESTS_CA_BUNDLE
                    as everywhere"""
 
@@ -1300,7 +1302,7 @@ READ_TIMEOUT = 60.0  # seconds without a byte
 TOTAL_TIMEOUT = 120.0  # seconds in all, for answers slower than SLOWEST
 SLOWEST = 10_000  # bytes a second
 LARGEST = 256 * 1024 * 1024  # bytes of a body
-CHUNK = 64 * 1024  # bytes read at a time
+CHUNK = 64 * 1024  # bytes read at a time; by 16 KB, 10,000 offers take 3 % longer
 LONGEST_WAIT = 60.0  # seconds that a person is kept waiting for a limit
 
 NEVER = float("inf")  # seconds to wait where another try is of no use
@@ -1686,7 +1688,7 @@ def endpoint(call: Call) -> str:
     return call.method + re.sub(r"/\d+", "/N", call.path)
 
 
-def decode(body: bytes | bytearray, exact: bool) -> object:
+def decode(body: bytearray, exact: bool) -> object:
     """JSON decoded; `exact`: its fractions remember their text. Raises ValueError."""
     import gc
 
@@ -3871,9 +3873,9 @@ class Output:
         if documents[0].of is not None:
             value = [{"id": it.of, **it.value} for it in documents]
         stdout = self.console.stdout
-        self.write(json_text(value, bool(stdout and stdout.isatty())), end="\n")
+        self.write(json_text(value, bool(stdout and stdout.isatty())) + "\n")
 
-    def write(self, content: str | bytes, end: str = "") -> None:
+    def write(self, content: str | bytes) -> None:
         """Writes to stdout, where a closed pipe is no error. What does not go there, as
         on a full disk, is said on stderr: no id of a rented instance is lost."""
         if self.console.rewriting:
@@ -3885,7 +3887,7 @@ class Output:
             if isinstance(content, bytes):
                 stdout.buffer.write(content)
             else:
-                print(content, end=end, file=stdout)
+                print(content, end="", file=stdout)
             stdout.flush()
         except BrokenPipeError:
             self.console.stdout = discard(stdout)

@@ -39,7 +39,7 @@ CP1252 = bytes(range(32, 127)).decode() + ACCENTED.translate({0xA0: None, 0xAD: 
 
 def wire(text: str) -> Any:
     """What the client makes of a JSON text; its fractions remember their digits."""
-    return vast.decode(text.encode(), exact=True)
+    return vast.decode(bytearray(text.encode()), exact=True)
 
 
 def charge(amount: object = "1.00", when: object = JANUARY, **more: object) -> Row:

@@ -4,6 +4,7 @@ process, what test_client.py does to the program itself."""
 from __future__ import annotations
 
 import errno
+import json
 import os
 import sys
 from pathlib import Path
@@ -47,6 +48,14 @@ def test_what_cannot_be_written_is_said_on_stderr(
     assert version(out, err) == vast.ExitStatus.REFUSED
     said = f"vast.py: cannot write to stdout: {says}\nvast.py {vast.__version__}\n"
     assert err.text() == said
+
+
+def test_json_that_cannot_be_written_is_whole_on_stderr(tmp_path: Path) -> None:
+    err, words = Stream(), ["set", "api-key", "k", "--dry-run", "--raw"]
+    console = vast.Console(Bad(errno.ENOSPC), err, environ={"HOME": str(tmp_path)})
+    assert vast.main(words, console) == vast.ExitStatus.REFUSED
+    path = json.dumps(str(tmp_path / ".vast_api_key"))
+    assert err.text().endswith(f'device\n{{"path": {path}}}\n')
 
 
 def test_a_closed_pipe_is_no_error() -> None:
