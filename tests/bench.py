@@ -139,8 +139,8 @@ MEASUREMENTS = (
         bare("bare script", CALL + PAGES, 200), 1.3),
     Measurement("offers, 10,000 rows", vast(OFFERS, LARGE), search(LARGE), 1.35, 200),
     Measurement("offers --raw, 10,000 rows", vast(RAW, LARGE), search(LARGE), 1.9, 250),
-    # Growth is to be linear, although new memory gets dearer: a bare script takes 12
-    # times as long for 10 times the rows.
+    # Growth is to be linear, although new memory gets dearer: a bare script takes about
+    # 12 times as long for 10 times the rows.
     Measurement("offers, 100,000 rows", vast(OFFERS, HUGE), search(HUGE), 1.35),
     Measurement("offers --raw, 100,000 rows", vast(RAW, HUGE), search(HUGE), 1.9),
     Measurement("offers, 10 times the rows", vast(OFFERS, HUGE), vast(OFFERS, LARGE), 1,
