@@ -1004,8 +1004,8 @@ ENVIRONMENT_HELP = f"""\
   HOME             the key file is ~/.vast_api_key
   XDG_CONFIG_HOME  the key file of the vendor's client is read when there is no
                    other: ~/.config/vastai/vast_api_key
-  XDG_CACHE_HOME   where the program's bytecode lies when it cannot lie beside it:
-                   ~/.cache/vast.py
+  XDG_CACHE_HOME   the program's bytecode lies there when it cannot lie beside
+                   the program: ~/.cache/vast.py
   HTTPS_PROXY, NO_PROXY, REQUESTS_CA_BUNDLE
                    as everywhere"""
 
