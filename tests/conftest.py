@@ -83,16 +83,16 @@ class Program:
     ) -> Ran:
         merged = {**self.environ, **(env or {})}
         out, err = Stream(terminal=terminal), Stream(terminal=terminal)
-        console = vast.Console(
+        environment = vast.Environment(
             out,
             err,
-            environ={name: text for name, text in merged.items() if text is not None},
-            stdin=Stream(stdin, terminal),
+            Stream(stdin, terminal),
+            {name: text for name, text in merged.items() if text is not None},
             now=self.clock.now,
             monotonic=self.clock.now,
             sleep=sleep or self.clock.sleep,
         )
-        status = vast.main(list(words), console)
+        status = vast.main(list(words), environment)
         return Ran(status, out.text(), err.text())
 
 

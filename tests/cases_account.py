@@ -1,0 +1,7 @@
+"""Cases of the commands about account; see cases.py."""
+
+from __future__ import annotations
+
+from cases import Case
+
+CASES: dict[str, Case] = {}
