@@ -484,7 +484,7 @@ class Store:
     next_id: int = 1
     rows: dict[Any, Row] = field(default_factory=dict)
 
-    def list(self) -> list[Row]:
+    def all(self) -> list[Row]:
         """Return all rows, the oldest first."""
         return list(self.rows.values())
 
@@ -528,12 +528,9 @@ class Store:
         """Change what a body gives, keep the rest; return the row."""
         row = self.get(key)
         given = self.accepted(body)
-        twin = (
-            self.find(**{self.unique: given[self.unique]})
-            if (self.unique in given)
-            else None
-        )
-        require(twin in (None, row), f"that {self.noun} exists", *self.taken)
+        name = given.get(self.unique)
+        twin = None if name is None else self.find(**{self.unique: name})
+        require(twin in (None, row), f"{self.noun} {name} exists", *self.taken)
         row |= {**given, **more}
         return row
 
@@ -1134,7 +1131,7 @@ def lists(store: str, key: str = "", shape: Shape = as_it_is) -> Work:
     """Make the call that lists a store: a bare array, or rows under a key."""
 
     def work(ask: Ask) -> Any:
-        rows = [shape(row) for row in ask.market.stores[store].list()]
+        rows = [shape(row) for row in ask.market.stores[store].all()]
         return {"success": True, key: rows} if key else rows
 
     return work

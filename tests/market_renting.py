@@ -1,4 +1,4 @@
-"""The calls about instances, copies, schedules, volumes, templates, keys and variables."""
+"""A renter's further calls: instances, copies, volumes, templates, keys and such."""
 
 from __future__ import annotations
 
