@@ -216,6 +216,8 @@ PHASES: dict[str, tuple[tuple[float, str | None], ...]] = {
     "create": ((1 / 3, None), (1.0, "loading"), (math.inf, "running")),
     "start": ((1.0, "loading"), (math.inf, "running")),
     "stop": ((1.0, "running"), (math.inf, "stopped")),
+    "reboot": ((1.0, "rebooting"), (math.inf, "running")),
+    "recycle": ((1 / 3, "recycling"), (1.0, "loading"), (math.inf, "running")),
 }
 STATUS_MSG = {
     "loading": "{image}: layer 3 of 7 pulled",
@@ -685,6 +687,11 @@ def made_machines() -> tuple[Machine, ...]:
     return (*users_machines(dice, now), *others_machines(dice, now))
 
 
+def volume_offer_id(machine: Machine) -> int:
+    """Return the id under which space for volumes on the machine is offered."""
+    return 30000000 + int(machine.hardware["machine_id"])
+
+
 def offer_row(machine: Machine, cards: Sequence[int]) -> Row:
     """The offer of some cards of a machine, without what depends on the search."""
     parts, terms, count = machine.hardware, machine.terms, len(cards)
@@ -695,7 +702,7 @@ def offer_row(machine: Machine, cards: Sequence[int]) -> Row:
     return {
         **SAME_IN_ALL,
         **parts,
-        "id": offer_id, "ask_contract_id": offer_id, "avail_vol_ask_id": offer_id + 1,
+        "id": offer_id, "ask_contract_id": offer_id, "avail_vol_ask_id": volume_offer_id(machine),
         "bundle_id": 900000000 + parts["machine_id"] * 16 + count,
         "gpu_ids": [parts["machine_id"] * 16 + card for card in cards],
         "num_gpus": count, "gpu_frac": share, "gpu_total_ram": parts["gpu_ram"] * count,
@@ -889,7 +896,8 @@ class Market:
 
     `rented` lists (offer id, instance id) of every rental that the user ever made, and
     `destroyed` the ids of the instances that the user gave back. `retired` holds the
-    names of calls that the service has no longer. `stores` are the plain resources by
+    names of calls that the service has no longer. `messages` tell the status_msg of
+    instances that have more to say than their status. `stores` are the plain resources by
     name, and `state` is whatever else the calls of other modules remember. `url` is
     where the sandbox is reached.
     """
@@ -917,6 +925,7 @@ class Market:
         self.types = field_types(shown(next(iter(self.offers.values())), self.now()))
         self.invoices = billing_history(self.dice, self.now())
         self.url = ""
+        self.messages: dict[int, Callable[[], str | None]] = {}
         self.stores: dict[str, Store] = {}
         self.state: dict[str, Any] = {}
         for furnish in FURNISHERS:
@@ -992,10 +1001,11 @@ class Market:
         if status == "running" and row["image_uuid"].startswith(BROKEN_IMAGE):
             status = "exited"
         message = STATUS_MSG.get(status or "", "").format(image=row["image_uuid"])
+        tell = self.messages.get(rental.id, str)
         goal = "stopped" if rental.order == "stop" else "running"
         row = {
             **row,
-            "actual_status": status, "status_msg": message or None,
+            "actual_status": status, "status_msg": tell() or message or None,
             "intended_status": goal, "cur_state": goal, "next_state": goal,
             "duration": row["end_date"] - now,
             "uptime_mins": (now - rental.ordered) / 60,
@@ -1053,8 +1063,9 @@ class Ask(NamedTuple):
     headers: Mapping[str, str] = {}
 
 
-# How a call treats the API key: it must come with it, it may, or it is a leak.
-KEYED, OPEN, BARE = "keyed", "open", "bare"
+# What a request must bring: the API key; nothing, but the key may come; a token of the
+# call's own in place of the key, which is a leak; no credentials of any kind.
+KEYED, OPEN, TOKEN, BARE = "keyed", "open", "token", "bare"
 
 
 class Call(NamedTuple):

@@ -50,6 +50,7 @@ from market import (
     KEY,
     KEYED,
     TEMPLATE,
+    TOKEN,
     Answer,
     Ask,
     Call,
@@ -400,12 +401,17 @@ class Sandbox:
             return error.reply
         return value if isinstance(value, Reply) else json_reply(value)
 
+    def leaks(self, seen: Seen, access: str) -> bool:
+        """Whether a request that must not bring the key does, or brings a cookie."""
+        banned = {"cookie"} if access == TOKEN else {"cookie", "authorization"}
+        told = " ".join([seen.path, *seen.query.values(), *seen.headers.values()])
+        return self.key in told or any(name.lower() in banned for name in seen.headers)
+
     def turned_away(self, seen: Seen, call: Call) -> Reply | None:
         """The answer when the key is wrong, the call retired or too early."""
         name, market, given = seen.name, self.market, seen.headers.get("Authorization")
-        leak = next((h for h in ("Authorization", "Cookie") if h in seen.headers), None)
-        if call.access == BARE and leak:
-            self.violations.append(f"{seen.method} {seen.path}: {leak} was sent")
+        if call.access in (TOKEN, BARE) and self.leaks(seen, call.access):
+            self.violations.append(f"{seen.method} {seen.path}: credentials were sent")
             return text_reply(400, "Only one auth mechanism allowed")
         if "api_key" in seen.query:
             self.violations.append(f"{seen.method} {seen.path}: the key in the query")
