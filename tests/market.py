@@ -702,7 +702,8 @@ def offer_row(machine: Machine, cards: Sequence[int]) -> Row:
     return {
         **SAME_IN_ALL,
         **parts,
-        "id": offer_id, "ask_contract_id": offer_id, "avail_vol_ask_id": volume_offer_id(machine),
+        "id": offer_id, "ask_contract_id": offer_id,
+        "avail_vol_ask_id": volume_offer_id(machine),
         "bundle_id": 900000000 + parts["machine_id"] * 16 + count,
         "gpu_ids": [parts["machine_id"] * 16 + card for card in cards],
         "num_gpus": count, "gpu_frac": share, "gpu_total_ram": parts["gpu_ram"] * count,
@@ -897,8 +898,8 @@ class Market:
     `rented` lists (offer id, instance id) of every rental that the user ever made, and
     `destroyed` the ids of the instances that the user gave back. `retired` holds the
     names of calls that the service has no longer. `messages` tell the status_msg of
-    instances that have more to say than their status. `stores` are the plain resources by
-    name, and `state` is whatever else the calls of other modules remember. `url` is
+    instances that have more to say than their status. `stores` are the plain resources
+    by name, and `state` is whatever else the calls of other modules remember. `url` is
     where the sandbox is reached.
     """
 
