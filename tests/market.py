@@ -409,6 +409,15 @@ def ordered(rows: list[Row], keys: Sequence[tuple[str, bool]]) -> list[Row]:
     return rows
 
 
+def order_keys(order: Any, types: Mapping[str, type]) -> list[tuple[str, bool]]:
+    """Return a search's `order` as (field, descending) pairs; Refused if unsound."""
+    require(is_a(order, list), "order must be an array")
+    for key in order:
+        sound = is_a(key, list) and len(key) == 2 and key[1] in ("asc", "desc")
+        require(sound and key[0] in types, f"cannot order by {key!r}")
+    return [(name, way == "desc") for name, way in order]
+
+
 def bundled(rows: list[Row]) -> list[Row]:
     """One row for the equal offers of a machine, with their number when several."""
     bundles: dict[tuple[Any, ...], list[Row]] = {}
@@ -1209,12 +1218,7 @@ def search(ask: Ask) -> Row:
     require(is_a(kind, str) and kind in BASE_PRICES, f"type cannot be {kind!r}")
     require(is_a(storage, float) and storage >= 0, "allocated_storage: bad value")
     require(is_a(limit, int) and limit > 0, "limit must be a number over 0")
-    keys, order = [], filters.pop("order", [["score", "desc"]])
-    require(is_a(order, list), "order must be an array")
-    for key in order:
-        sound = is_a(key, list) and len(key) == 2 and key[1] in ("asc", "desc")
-        require(sound and key[0] in types, f"cannot order by {key!r}")
-        keys.append((key[0], key[1] == "desc"))
+    keys = order_keys(filters.pop("order", [["score", "desc"]]), types)
     rows = [shown(o, now, kind, storage) for o in ask.market.offers.values()]
     rows = filtered(rows, filters, types)
     return {"offers": ordered(rows if separate else bundled(rows), keys)[:limit]}
