@@ -393,6 +393,7 @@ class Sandbox:
         try:
             owned = not call.owned or seen.query.get("owner") == "me"
             require(owned, "owner=me is missing")
+            require(seen.method != GET or not seen.raw, "a GET has no body")
             body = {} if seen.method == GET else parse_json(seen.raw, dict, "the body")
             headers = {name.lower(): text for name, text in seen.headers.items()}
             ask = Ask(self.market, ident, seen.query, body, words, headers)
@@ -413,13 +414,18 @@ class Sandbox:
         if call.access in (TOKEN, BARE) and self.leaks(seen, call.access):
             self.violations.append(f"{seen.method} {seen.path}: credentials were sent")
             return text_reply(400, "Only one auth mechanism allowed")
-        if "api_key" in seen.query:
-            self.violations.append(f"{seen.method} {seen.path}: the key in the query")
-            return error_reply(400, "invalid_args", "the key belongs into the header")
+        body = seen.body if isinstance(seen.body, dict) else {}
+        for where, given_there in (("query", seen.query), ("body", body)):
+            if "api_key" in given_there:
+                where = f"{seen.method} {seen.path}: the key in the {where}"
+                self.violations.append(where)
+                return error_reply(400, "invalid_args", "the key belongs in the header")
         if call.access == KEYED and given is None:
             return error_reply(403, "auth_error", "This action requires login.")
-        if call.access == KEYED and given != f"Bearer {self.key}":
-            return error_reply(market.bad_key_status, *BAD_KEY)
+        if call.access == KEYED:
+            stopped = market_account.locked_out(market, name, given or "", self.key)
+            if stopped:
+                return stopped
         if name in market.retired and name == "instances":
             return text_reply(404, "Not Found")
         if name in market.retired:
