@@ -418,6 +418,14 @@ def order_keys(order: Any, types: Mapping[str, type]) -> list[tuple[str, bool]]:
     return [(name, way == "desc") for name, way in order]
 
 
+def column_keys(text: str, columns: Iterable[str]) -> list[tuple[str, bool]]:
+    """Return a query's `order_by` as (column, descending) pairs; Refused if unsound."""
+    order, known = parse_json(text, list, "order_by"), set(columns)
+    for key in order:
+        require(is_a(key, dict) and key.get("col") in known, f"no column: {key!r}")
+    return [(key["col"], key.get("dir") == "desc") for key in order]
+
+
 def bundled(rows: list[Row]) -> list[Row]:
     """One row for the equal offers of a machine, with their number when several."""
     bundles: dict[tuple[Any, ...], list[Row]] = {}
@@ -1230,10 +1238,7 @@ def instances(ask: Ask) -> Row:
     types = field_types(sample)
     del types["dph_total"], types["num_gpus"]  # computed: no filter takes them
     filters = parse_json(ask.query.get("select_filters", "{}"), dict, "select_filters")
-    keys = []
-    for key in parse_json(ask.query.get("order_by", "[]"), list, "order_by"):
-        require(is_a(key, dict) and key.get("col") in sample, f"no column: {key!r}")
-        keys.append((key["col"], key.get("dir") == "desc"))
+    keys = column_keys(ask.query.get("order_by", "[]"), sample)
     rows = filtered(ask.market.own_rows(), filters, types)
     found, token = page(ordered(rows, [*keys, ("id", False)]), ask.query, 25)
     counts = {"instances_found": len(found), "total_instances": len(rows)}

@@ -37,6 +37,7 @@ from market import (
     POST,
     PUT,
     SEED,
+    STRANGER,
     TOKEN,
     USER,
     V0,
@@ -52,6 +53,7 @@ from market import (
     Row,
     Store,
     check_body,
+    column_keys,
     deletes,
     error_reply,
     field_types,
@@ -283,10 +285,8 @@ def reboot(ask: Ask) -> Row:
 
 def recycle(ask: Ask) -> Row:
     """Make a container anew: its disk is empty, its ports and its image may change."""
-    state, rental = (
-        renting(ask.market),
-        instance_of(ask, (400, "invalid_id"), "Invalid instance id."),
-    )
+    rental = instance_of(ask, (400, "invalid_id"), "Invalid instance id.")
+    state = renting(ask.market)
     check_body(ask.body, {})
     for kept in (state.files, state.logs, state.copies, ask.market.messages):
         kept.pop(ask.id, None)
@@ -442,12 +442,17 @@ def execute(ask: Ask) -> Row:
     }  # fmt: skip
 
 
+def absolute(path: str) -> str:
+    """Return a path in its shortest form; relative ones start at the root."""
+    return posixpath.normpath("/" + path.lstrip("/"))
+
+
 def output_of(words: list[str], files: dict[str, int], root: str) -> str:
     """Do a command on the files; return what it prints, where paths start at `root`."""
     flags = "".join(word[1:] for word in words[1:] if word.startswith("-"))
     paths = [word for word in words[1:] if not word.startswith("-")] or ["/"]
     lines = []
-    for path in (posixpath.normpath("/" + path) for path in paths):
+    for path in map(absolute, paths):
         within = path.rstrip("/") + "/"
         hits = {p: n for p, n in files.items() if p == path or p.startswith(within)}
         if not hits and path != "/":
@@ -596,7 +601,7 @@ def start_copy(
     # Like rsync: without a slash at its end the directory itself goes over.
     stem = top if given["src_path"].endswith("/") else posixpath.dirname(top)
     moved = {
-        posixpath.normpath(f"{given['dst_path']}/{path[len(stem) :]}"): size
+        absolute(f"{given['dst_path']}/{path[len(stem) :]}"): size
         for path, size in files.items()
         if path == top or path.startswith(top + "/")
     }
@@ -869,23 +874,21 @@ def delete_volume(ask: Ask) -> Row:
     return {"success": True}
 
 
+def volume_row(market: Market, row: Row) -> Row:
+    """Return a volume as the service shows it now."""
+    ready = market.now() - row["start_date"] >= market.boot
+    status = "available" if ready else "creating"
+    return {**row, "status": status, "instances": users_of(market, row["id"])}
+
+
 def volumes(ask: Ask) -> Row:
     """Return the user's volumes of a type."""
     kinds = ("all_volume", "local_volume", "network_volume")
     kind = ask.query.get("type", kinds[0])
     require(kind in kinds, f"type is one of {kinds}")
-    market = ask.market
-    rows = [
-        {
-            **row,
-            "instances": users_of(market, row["id"]),
-            "status": "available"
-            if market.now() - row["start_date"] >= market.boot
-            else "creating",
-        }
-        for row in market.stores["volumes"].all()
-        if kind in (kinds[0], row["type"])
-    ]
+    rows = ask.market.stores["volumes"].all()
+    found = [row for row in rows if kind in (kinds[0], row["type"])]
+    rows = [volume_row(ask.market, row) for row in found]
     return {"success": True, "volumes": rows}
 
 
@@ -1079,20 +1082,17 @@ def env_object(text: str) -> Row:
 def ordered_by(template: Row) -> Row:
     """Return the order to create an instance that a template stands for."""
     kind = template["runtype"] or "args"
-    direct = template["ssh_direct"] or template["jup_direct"]
-    ways = {
-        "ssh": "ssh_direct ssh_proxy" if direct else "ssh_proxy",
-        "jupyter": "jupyter_direct ssh_direct ssh_proxy"
-        if direct
-        else "jupyter_proxy ssh_proxy",
-        "args": "args",
-    }
+    ways = f"{kind}_proxy ssh_proxy" if kind == "jupyter" else kind
+    if kind != "args" and (template["ssh_direct"] or template["jup_direct"]):
+        ways = "ssh_direct ssh_proxy"
+        ways = f"jupyter_direct {ways}" if kind == "jupyter" else ways
     image, tag = template["image"], template["tag"]
+    tagged = ":" in image.rpartition("/")[2]
     order = {
-        "image": f"{image}:{tag}" if tag and ":" not in image else image,
+        "image": f"{image}:{tag}" if tag and not tagged else image,
         "disk": template["recommended_disk_space"],
         "env": env_object(template["env"] or ""),
-        "onstart": template["onstart"], "runtype": ways[kind],
+        "onstart": template["onstart"], "runtype": ways,
         "args": shlex.split(template["args_str"] or "") if kind == "args" else None,
     }  # fmt: skip
     return {name: value for name, value in order.items() if value is not None}
@@ -1115,11 +1115,11 @@ def made_templates(now: float) -> list[Row]:
             "args_str": "--port 8000", "recommended_disk_space": 100.0,
             "extra_filters": {"gpu_ram": {"gte": 24000}},
         }),
-        (61077, {
+        (STRANGER, {
             **usual, "name": "\x1b]0;pwn\x07Тест 東京\u202e", "image": "stranger/x",
             "desc": "two\nlines", "href": "javascript:alert(1)",
         }),
-        (61077, {"name": "bare", "image": "debian"}),
+        (STRANGER, {"name": "bare", "image": "debian"}),
         (USER["id"], {
             **usual, "name": "my training", "image": "lukasz/train", "tag": "v3",
             "env": "-e WANDB_MODE=offline -p 6006:6006", "onstart": "bash /start.sh\n",
@@ -1168,13 +1168,8 @@ def search_templates(ask: Ask) -> Row:
     require(query.keys() <= known, f"the query has other keys than {sorted(known)}")
     cols = parse_json(query.get("select_cols", '["*"]'), list, "select_cols")
     filters = parse_json(query.get("select_filters", "{}"), dict, "select_filters")
-    order = parse_json(query.get("order_by", "[]"), list, "order_by")
+    keys = column_keys(query.get("order_by", "[]"), TEMPLATE_FILTERS)
     rows = [r for r in ask.market.stores["templates"].all() if visible(ask.market, r)]
-    keys = []
-    for key in order:
-        sound = is_a(key, dict) and key.get("col") in TEMPLATE_FILTERS
-        require(sound, f"cannot order by {key!r}")
-        keys.append((key["col"], key.get("dir") == "desc"))
     rows = ordered(filtered(rows, filters, TEMPLATE_FILTERS), keys)
     if "*" not in cols:
         rows = [{name: row.get(name) for name in cols} for row in rows]
