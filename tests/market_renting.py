@@ -62,7 +62,6 @@ from market import (
     is_a,
     json_reply,
     lists,
-    number,
     order_keys,
     ordered,
     page,
@@ -75,7 +74,6 @@ from market import (
 # ---------------------------------------------------------------- 1 state
 
 NO_INSTANCE: Refusal = (404, "no_such_instance")
-FOREIGN: Refusal = (403, "not_authorized")
 
 # What every container has logged and has on its disk (path, bytes) to begin with.
 FIRST_LOG = (
@@ -172,7 +170,7 @@ class Renting:
         files = self.files.setdefault(instance_id, dict(FIRST_FILES))
         copy = self.copies.get(instance_id)
         if copy and copy.is_done(self.market.now()):
-            files |= copy.files
+            files |= self.copies.pop(instance_id).files
         return files
 
     def publish(self, kind: str, instance_id: int, text: str) -> str:
@@ -243,22 +241,35 @@ def furnish(market: Market) -> None:
             market.stores[name].add(row)
 
 
+def own_instance(market: Market, instance_id: int) -> Rental | None:
+    """Return the user's instance with this id, None when there is none."""
+    rental = market.rentals.get(instance_id)
+    mine = rental is not None and rental.owner == market.user["id"]
+    return rental if mine else None
+
+
 def instance_of(
     ask: Ask,
     missing: Refusal = NO_INSTANCE,
     msg: str = "Instance not found.",
-    foreign: Refusal | None = None,
+    denied: str = "",
 ) -> Rental:
-    """Return the user's instance that the path names.
+    """Return the user's instance that the path names; raise Refused if there is none.
 
-    Raise Refused when there is none; `foreign` is how when it is somebody else's.
+    `denied` is what the service says when it belongs to somebody else, if it says so.
     """
-    rental = ask.market.rentals.get(ask.id)
-    mine = rental is not None and rental.owner == ask.market.user["id"]
-    require(rental is None or mine or foreign is None, msg, *(foreign or missing))
-    if rental is None or not mine:
+    rental = own_instance(ask.market, ask.id)
+    if rental is None and denied and ask.id in ask.market.rentals:
+        raise Refused(denied, 403, "not_authorized")
+    if rental is None:
         raise Refused(msg, *missing)
     return rental
+
+
+def as_id(text: Any) -> int:
+    """Return the id that a text holds, 0 for anything else."""
+    sound = is_a(text, str) and re.fullmatch("[0-9]{1,18}", text)
+    return int(text) if sound else 0
 
 
 def give_order(market: Market, rental: Rental, order: str) -> None:
@@ -333,8 +344,8 @@ def update_instance(ask: Ask) -> Row:
 
 def prepay(ask: Ask) -> Row | Reply:
     """Deposit credit for an instance; the longer it lasts the greater the discount."""
-    rental = ask.market.rentals.get(ask.id)
-    if rental is None or rental.owner != ask.market.user["id"]:
+    rental = own_instance(ask.market, ask.id)
+    if rental is None:
         return json_reply({"success": False, "msg": "No such instance"}, 400)
     amount = check_body(ask.body, {"amount": float}, ["amount"])["amount"]
     require(amount > 0, "amount must be over 0")
@@ -350,10 +361,8 @@ def prepay(ask: Ask) -> Row | Reply:
     return {"success": True, "timescale": months, "discount_rate": rate}
 
 
-# The longest path to a free offer is market.create; around it stands what a template
-# and a volume add to the order.
 def create(ask: Ask) -> Any:
-    """Rent an offer, with the template and the volume that the order names."""
+    """Rent an offer as market.create does, with the template and volume it names."""
     market, body = ask.market, dict(ask.body)
     template = find_template(market, body)
     if template:
@@ -385,12 +394,12 @@ def create(ask: Ask) -> Any:
 def request_logs(ask: Ask) -> Row:
     """Leave the log of an instance in a file; it grows by a line each time."""
     denied = "Not authorized to view logs for this instance"
-    instance_of(ask, (404, "invalid_id"), "Invalid instance id.", FOREIGN)
+    instance_of(ask, (404, "invalid_id"), "Invalid instance id.", denied)
     texts: dict[str, type] = dict.fromkeys(["tail", "filter", "daemon_logs"], str)
     given = {"tail": "1000", "filter": "", **check_body(ask.body, texts)}
     require(bool(re.fullmatch("[0-9]{1,9}", given["tail"])), "tail must be a number")
     daemon = "daemon_logs" in given
-    require(not daemon or given["daemon_logs"] == "true", f"daemon_logs: {denied}")
+    require(not daemon or given["daemon_logs"] == "true", "daemon_logs must be true")
     state = renting(ask.market)
     lines = state.log(ask.id, next_line(state, ask.id, daemon), daemon=daemon)
     lines = lines[max(len(lines) - int(given["tail"]), 0) :]
@@ -421,7 +430,7 @@ SHELL_CHARACTERS = set(";&|<>$`\n")
 def execute(ask: Ask) -> Row:
     """Do `ls`, `rm` or `du` on the disk of a stopped instance."""
     missing: Refusal = (400, "invalid_container_id")
-    rental = instance_of(ask, missing, "Invalid container id.", FOREIGN)
+    rental = instance_of(ask, missing, "Invalid container id.", "Not authorized")
     command = check_body(ask.body, {"command": str}, ["command"])["command"]
     require(len(command) <= 512, BAD_COMMAND)
     require(SHELL_CHARACTERS.isdisjoint(command), BAD_COMMAND)
@@ -547,9 +556,8 @@ def side_of(market: Market, given: Any, name: str) -> tuple[str, int]:
     kind, number = found[1] or found[3] or "C", int(found[2] or 0)
     if kind in CLOUDS:
         rows = market.stores["connections"].all()
-        known = any(
-            row["cloud_type"] == kind and number in (0, row["id"]) for row in rows
-        )
+        ids = [row["id"] for row in rows if row["cloud_type"] == kind]
+        known = number in ids or (found[3] is not None and len(ids) == 1)
         require(known, f"Invalid {name}.")
         return "cloud", number
     holders = {
@@ -613,23 +621,19 @@ def start_copy(
         state.copies[target[1]] = copied
 
 
-def cancel(market: Market, given: Any, missing: Refusal, msg: str) -> None:
+def cancel(market: Market, instance_id: int, missing: Refusal, msg: str) -> None:
     """Stop what is being copied to an instance, if anything is."""
-    rental = market.rentals.get(given)
-    mine = rental is not None and rental.owner == market.user["id"]
-    require(mine, msg, *missing)
-    renting(market).copies.pop(given, None)
-    market.messages.pop(given, None)
+    require(own_instance(market, instance_id) is not None, msg, *missing)
+    renting(market).copies.pop(instance_id, None)
+    market.messages.pop(instance_id, None)
 
 
 def cancel_copy(ask: Ask) -> Row:
     """Stop a copy between remote sides; the id may be text."""
     given = check_body(ask.body, {"dst_id": object}, ["dst_id"])["dst_id"]
-    number = given if is_a(given, int) else 0
-    if is_a(given, str) and re.fullmatch("[0-9]+", given):
-        number = int(given)
-    require(number > 0, "Invalid dst_id.")
-    cancel(ask.market, number, (404, "no_such_user"), "No such user.")
+    instance_id = given if is_a(given, int) else as_id(given)
+    require(instance_id > 0, "Invalid dst_id.")
+    cancel(ask.market, instance_id, (404, "no_such_user"), "No such user.")
     return {"success": True}
 
 
@@ -657,17 +661,16 @@ def cloud_copy(ask: Ask) -> Row | Reply:
     require(known, "there is no such flag")
     ways = ("instance to cloud", "cloud to instance")
     require(given["transfer"].lower() in ways, f"transfer is one of {ways}")
-    ids = [int(number(given[name]) or 0) for name in ("instance_id", "selected")]
-    rental = ask.market.rentals.get(ids[0])
-    mine = rental is not None and rental.owner == ask.market.user["id"]
-    if not mine or ids[1] not in ask.market.stores["connections"].rows:
+    instance_id, selected = as_id(given["instance_id"]), as_id(given["selected"])
+    mine = own_instance(ask.market, instance_id) is not None
+    if not mine or selected not in ask.market.stores["connections"].rows:
         msg = "Invalid cloud service." if mine else "Invalid instance."
         return json_reply({"success": False, "msg": msg}, 400)
     state = renting(ask.market)
     state.cloud_copies.append(given)
     copied = Copy({given["dst"]: 10**9}, ask.market.now(), state.copy_seconds)
-    ask.market.messages[ids[0]] = lambda: copied.progress(ask.market.now())
-    address = state.publish("cloud", ids[0], "rclone: done\n")
+    ask.market.messages[instance_id] = lambda: copied.progress(ask.market.now())
+    address = state.publish("cloud", instance_id, "rclone: done\n")
     msg = f"Cloud Copy Started - {LATER}"
     return {"success": True, "msg": msg, "result_url": address}
 
@@ -772,7 +775,8 @@ def volume_offer(market: Market, machine: Machine, storage: float) -> Row:
         "storage_cost": price, "storage_total_cost": price * storage / HOURS_A_MONTH,
         "total_flops": machine.gpu.tflops * machine.cards,
         "start_date": None, "end_date": terms["end_date"],
-        "duration": terms["end_date"] - now, "score": parts["reliability"] / price,
+        "duration": terms["end_date"] - now,
+        "score": parts["reliability"] / max(price, 0.001),
     }  # fmt: skip
 
 
@@ -1051,10 +1055,10 @@ def save_template(store: Store, given: Row, **more: Any) -> Row:
 def find_template(market: Market, named: Row) -> Row | None:
     """Return the template whose hash or id is named, None when there is none."""
     store = market.stores["templates"]
-    if named.get("template_id") in store.rows:
-        return store.rows[named["template_id"]]
-    wanted = named.get("template_hash_id")
-    return None if wanted is None else store.find(hash_id=wanted)
+    for name, column in (("template_id", "id"), ("template_hash_id", "hash_id")):
+        if named.get(name) is not None:
+            return store.find(**{column: named[name]})
+    return None
 
 
 def template_fields(template: Row) -> Row:
