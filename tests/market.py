@@ -265,23 +265,23 @@ Answer = Reply | Stream
 
 
 def json_reply(value: Any, status: int = 200, *headers: str) -> Reply:
-    """The answer that carries a JSON value."""
+    """Return the answer that carries a JSON value."""
     return Reply(status, json.dumps(value).encode(), headers=headers)
 
 
 def error_reply(status: int, error: str, msg: str, *headers: str) -> Reply:
-    """The answer to a call that is refused."""
+    """Return the answer to a call that is refused."""
     return json_reply({"success": False, "error": error, "msg": msg}, status, *headers)
 
 
 def text_reply(status: int, text: str, *headers: str) -> Reply:
-    """The answer that carries plain text, or HTML."""
+    """Return the answer that carries plain text, or HTML."""
     kind = "text/html" if text.startswith("<") else "text/plain"
     return Reply(status, text.encode(), kind, headers)
 
 
 def wire(reply: Reply, length: int | None = None) -> bytes:
-    """The whole answer as sent; `length` is announced in place of the true one."""
+    """Return the whole answer as sent; `length` is announced, if given."""
     head = [f"HTTP/1.1 {reply.status} {HTTPStatus(reply.status).phrase}"]
     head += reply.headers
     if reply.status != HTTPStatus.NO_CONTENT:
@@ -291,7 +291,7 @@ def wire(reply: Reply, length: int | None = None) -> bytes:
 
 
 def parse_json(text: str | bytes, kind: type, what: str) -> Any:
-    """The decoded text, which must be of the kind; Refused otherwise."""
+    """Return the decoded text; raise Refused unless it is JSON of the kind."""
     try:
         value = json.loads(text)
     except ValueError as error:
@@ -304,7 +304,7 @@ def parse_json(text: str | bytes, kind: type, what: str) -> Any:
 
 
 def number(value: Any) -> float | None:
-    """The value as a number; None for null and for text that is none."""
+    """Return the value as a number; None for null and for text that is none."""
     try:
         return None if value is None else float(value)
     except ValueError:
@@ -312,7 +312,7 @@ def number(value: Any) -> float | None:
 
 
 def country(row: Row) -> str | None:
-    """The two letters at the end of the row's location."""
+    """Return the two letters at the end of the row's location."""
     found = re.search(r"\b([A-Z]{2})$", row.get("geolocation") or "")
     return found[1] if found else None
 
@@ -343,7 +343,7 @@ ORDERED, LISTED = {"gt", "gte", "lt", "lte"}, {"in", "notin"}
 
 
 def field_types(row: Row) -> dict[str, type]:
-    """The filter fields of rows like this, and their types; `object` is any."""
+    """Return the filter fields of rows like this, and their types; `object` is any."""
     types: dict[str, type] = {}
     for name, value in row.items():
         if value is None or isinstance(value, (bool, str)):
@@ -354,7 +354,7 @@ def field_types(row: Row) -> dict[str, type]:
 
 
 def is_a(value: Any, kind: type) -> bool:
-    """Whether a JSON value is of the kind; a boolean is no number."""
+    """Tell whether a JSON value is of the kind; a boolean is no number."""
     if kind in (int, float) and isinstance(value, bool):
         return False
     return isinstance(value, (int, float) if kind is float else kind)
@@ -374,7 +374,7 @@ def check_filter(types: Mapping[str, type], name: str, tests: Any) -> None:
 
 
 def passes(row: Row, name: str, tests: Row, kind: type) -> bool:
-    """Whether the row passes every test on a field; null is neither more nor less."""
+    """Tell whether a row passes all tests on a field; null is neither more nor less."""
     value = VIEWS[name](row) if name in VIEWS else row.get(name)
     if kind is float:
         value = number(value)
@@ -384,7 +384,7 @@ def passes(row: Row, name: str, tests: Row, kind: type) -> bool:
 
 
 def filtered(rows: list[Row], filters: Row, types: Mapping[str, type]) -> list[Row]:
-    """The rows that pass all filters; Refused for a filter that makes no sense."""
+    """Return the rows that pass all filters; raise Refused for an unsound filter."""
     for name, tests in filters.items():
         check_filter(types, name, tests)
     return [
@@ -395,13 +395,13 @@ def filtered(rows: list[Row], filters: Row, types: Mapping[str, type]) -> list[R
 
 
 def sort_key(value: Any) -> tuple[bool, float, str]:
-    """The place of a value among others: numbers first, then text."""
+    """Return the place of a value among others: numbers first, then text."""
     size = number(value)
     return (True, 0.0, str(value)) if size is None else (False, size, "")
 
 
 def ordered(rows: list[Row], keys: Sequence[tuple[str, bool]]) -> list[Row]:
-    """The rows sorted by (field, descending) pairs; nulls last either way."""
+    """Return the rows sorted by (field, descending) pairs; nulls last either way."""
     for name, descending in reversed(keys):
         known = [row for row in rows if row.get(name) is not None]
         known.sort(key=lambda row: sort_key(row[name]), reverse=descending)
@@ -410,7 +410,7 @@ def ordered(rows: list[Row], keys: Sequence[tuple[str, bool]]) -> list[Row]:
 
 
 def order_keys(order: Any, types: Mapping[str, type]) -> list[tuple[str, bool]]:
-    """Return a search's `order` as (field, descending) pairs; Refused if unsound."""
+    """Return a search's `order` as (field, descending) pairs."""
     require(is_a(order, list), "order must be an array")
     for key in order:
         sound = is_a(key, list) and len(key) == 2 and key[1] in ("asc", "desc")
@@ -419,7 +419,7 @@ def order_keys(order: Any, types: Mapping[str, type]) -> list[tuple[str, bool]]:
 
 
 def column_keys(text: str, columns: Iterable[str]) -> list[tuple[str, bool]]:
-    """Return a query's `order_by` as (column, descending) pairs; Refused if unsound."""
+    """Return a query's `order_by` as (column, descending) pairs."""
     order, known = parse_json(text, list, "order_by"), set(columns)
     for key in order:
         require(is_a(key, dict) and key.get("col") in known, f"no column: {key!r}")
@@ -427,7 +427,7 @@ def column_keys(text: str, columns: Iterable[str]) -> list[tuple[str, bool]]:
 
 
 def bundled(rows: list[Row]) -> list[Row]:
-    """One row for the equal offers of a machine, with their number when several."""
+    """Return one row for the equal offers of a machine; it counts them if several."""
     bundles: dict[tuple[Any, ...], list[Row]] = {}
     for row in rows:
         same = tuple(row.get(name) for name in ("machine_id", "num_gpus", "dph_total"))
@@ -438,7 +438,7 @@ def bundled(rows: list[Row]) -> list[Row]:
 
 
 def page(rows: list[Row], query: Mapping[str, str], most: int) -> tuple[Any, Any]:
-    """The rows of the page that the query asks for, and the token of the next page."""
+    """Return the rows of the page that a query asks for, and the next page's token."""
     try:
         limit = int(query.get("limit", most))
         token = query.get("after_token") or "MA=="
@@ -599,12 +599,12 @@ class Rental:
 
 
 def overlaid(row: Row, odd: Row) -> Row:
-    """The row with its odd values; GONE takes a key away."""
+    """Return the row with its odd values; GONE takes a key away."""
     return {k: v for k, v in {**row, **odd}.items() if v is not GONE}
 
 
 def make_host(host_id: int, place: str, standing: str, datacenter: bool) -> Row:
-    """What all machines of a host have in common."""
+    """Return what all machines of a host have in common."""
     verified = standing == "verified"
     return {
         "host_id": host_id, "hosting_type": int(datacenter), "geolocation": place,
@@ -614,7 +614,7 @@ def make_host(host_id: int, place: str, standing: str, datacenter: bool) -> Row:
 
 
 def computer(dice: Random, server: bool) -> Row:
-    """The part of the hardware around the cards."""
+    """Return the part of the hardware around the cards."""
     cpu, cores, ghz, board, pci_gen = dice.choice(SERVER_CPUS if server else HOME_CPUS)
     driver, cuda = dice.choice(DRIVERS)
     major, minor, patch = [int(part) for part in f"{driver}.0".split(".")[:3]]
@@ -639,7 +639,7 @@ def computer(dice: Random, server: bool) -> Row:
 
 
 def make_terms(dice: Random, gpu: Gpu, chunk: int, now: float) -> Row:
-    """What a made-up owner asks for."""
+    """Return what a made-up owner asks for."""
     price = round(gpu.price * dice.uniform(0.85, 1.35), 4)
     traffic = dice.choice([0.001953125, 0.0029296875, 0.0048828125])
     return {
@@ -657,7 +657,7 @@ def make_terms(dice: Random, gpu: Gpu, chunk: int, now: float) -> Row:
 def make_machine(
     dice: Random, host: Row, machine_id: int, gpu: Gpu, cards: int, now: float
 ) -> Machine:
-    """A made-up machine of the host."""
+    """Return a made-up machine of the host."""
     parts = {
         **host,
         **computer(dice, host["hosting_type"] == 1 or cards > 3),
@@ -673,7 +673,7 @@ def make_machine(
 
 
 def others_machines(dice: Random, now: float) -> Iterator[Machine]:
-    """The machines of other people; all those of a datacenter are verified."""
+    """Yield the machines of other people; all those of a datacenter are verified."""
     standings = ["verified"] * 8 + ["unverified"] * 3 + ["deverified"]
     for host_id in range(100000, 100000 + 37 * HOST_COUNT, 37):
         server = dice.random() < 0.35
@@ -687,7 +687,7 @@ def others_machines(dice: Random, now: float) -> Iterator[Machine]:
 
 
 def users_machines(dice: Random, now: float) -> Iterator[Machine]:
-    """The caller's own machines, all of them verified."""
+    """Yield the caller's own machines, all of them verified."""
     gpus = {gpu.name: gpu for gpu in HOME_GPUS}
     for machine_id, hostname, place, name, cards, listed in OWN_MACHINES:
         host = make_host(USER["id"], place, "verified", False)
@@ -699,7 +699,7 @@ def users_machines(dice: Random, now: float) -> Iterator[Machine]:
 
 @cache
 def made_machines() -> tuple[Machine, ...]:
-    """All machines, made once: markets differ in the owners' terms only."""
+    """Return all machines, made once: markets differ in the owners' terms only."""
     dice, now = Random(SEED), time.time()
     return (*users_machines(dice, now), *others_machines(dice, now))
 
@@ -710,7 +710,7 @@ def volume_offer_id(machine: Machine) -> int:
 
 
 def offer_row(machine: Machine, cards: Sequence[int]) -> Row:
-    """The offer of some cards of a machine, without what depends on the search."""
+    """Return the offer of some cards of a machine, less what depends on the search."""
     parts, terms, count = machine.hardware, machine.terms, len(cards)
     up, down = terms["listed_inet_up_cost"], terms["listed_inet_down_cost"]
     share = count / machine.cards
@@ -740,14 +740,14 @@ def offer_row(machine: Machine, cards: Sequence[int]) -> Row:
 
 
 def hourly(gpu: float, disk: float) -> Row:
-    """The nested object that says what an hour costs."""
+    """Return the nested object that says what an hour costs."""
     total = gpu + disk
     price = {"gpuCostPerHour": gpu, "diskHour": disk, "totalHour": total}
     return {**price, "discountTotalHour": 0, "discountedTotalPerHour": total}
 
 
 def priced(row: Row, base: float, storage: float, now: float) -> Row:
-    """An offer at a price in $/h without its disk, with `storage` GB of disk."""
+    """Return an offer at a price in $/h without its disk, with `storage` GB of disk."""
     disk = storage * row["storage_cost"] / HOURS_A_MONTH
     total = base + disk
     # What people look for first: much for the money, in numbers, from a datacenter.
@@ -777,7 +777,7 @@ BASE_PRICES = {
 def shown(
     offer: Offer, now: float, kind: str = "on-demand", storage: float = 8.0
 ) -> Row:
-    """The offer as a search of a type shows it."""
+    """Return the offer as a search of a type shows it."""
     row = priced(offer.row, offer.row[BASE_PRICES[kind]], storage, now)
     free = offer.rental is None
     state = {"rentable": free, "rented": not free, "is_bid": kind == "bid"}
@@ -804,7 +804,7 @@ UPLOAD, DOWNLOAD = "upload charge: GB * $/GB", "download charge: GB * $/GB"
 
 
 def charge_row(when: float, instance: int, what: str, much: float, rate: float) -> Row:
-    """A charge in the shape of the old list, without its id."""
+    """Return a charge in the shape of the old list, without its id."""
     return {
         "type": "charge", "timestamp": when, "instance_id": instance,
         "description": f"Instance {instance} {what}",
@@ -813,7 +813,7 @@ def charge_row(when: float, instance: int, what: str, much: float, rate: float) 
 
 
 def month_of_bills(dice: Random, start: float) -> Iterator[Row]:
-    """The charges of two instances, some with text for numbers, and a payment."""
+    """Yield the charges of two instances, some with text for numbers, and a payment."""
     for instance in (3000 + dice.randrange(900), 4000 - dice.randrange(90)):
         when = float(round(start + dice.uniform(1, 27) * DAY))
         hours, rate = round(dice.uniform(3, 160), 3), round(dice.uniform(0.08, 0.9), 4)
@@ -826,7 +826,7 @@ def month_of_bills(dice: Random, start: float) -> Iterator[Row]:
 
 
 def billing_history(dice: Random, now: float) -> list[Row]:
-    """The bills of the last half year, in the shape of the old list."""
+    """Return the bills of the last half year, in the shape of the old list."""
     today = float(round(now))
     rows = [
         {"timestamp": None if days is None else today - days * DAY, **odd}
@@ -839,14 +839,14 @@ def billing_history(dice: Random, now: float) -> list[Row]:
 
 
 def entry(row: Row, **more: Any) -> Row:
-    """A bill in the shape of today's lists."""
+    """Return a bill in the shape of today's lists."""
     when, hours = row["timestamp"], number(row.get("quantity")) or 0.0
     start = None if when is None else when - hours * 3600
     return {"start": start, "end": when, "amount": row["amount"], "items": [], **more}
 
 
 def payment_entry(row: Row) -> Row:
-    """A payment as today's list of invoices shows it."""
+    """Return a payment as today's list of invoices shows it."""
     text = "Top-up" if row["is_credit"] else "Automatic payment"
     text += f" by card {row['last4']}" if row["last4"] else ""
     about = {"invoice_id": row["id"], "service": "stripe_payments"}
@@ -854,7 +854,7 @@ def payment_entry(row: Row) -> Row:
 
 
 def charge_entry(row: Row) -> Row:
-    """A charge as today's list of charges shows it."""
+    """Return a charge as today's list of charges shows it."""
     source = f"instance-{row.get('instance_id', 3077)}"
     text = row.get("description", source)
     part = f"{row.get('quantity')} at ${row.get('rate')}"
@@ -867,7 +867,7 @@ def charge_entry(row: Row) -> Row:
 
 
 def ports_of(runtype: str, env: Row, instance_id: int) -> Row | None:
-    """The open ports: ssh when it is direct, and those that `-p` in env asks for."""
+    """Return the open ports: ssh when it is direct, and those of `-p` in env."""
     asked = [re.fullmatch(r"-p \d+:(\d+)(/tcp|/udp)?", name) for name in env]
     wanted = ["22/tcp"] if "direct" in runtype else []
     wanted += [found[1] + (found[2] or "/tcp") for found in asked if found]
@@ -879,7 +879,7 @@ def ports_of(runtype: str, env: Row, instance_id: int) -> Row | None:
 
 
 def rental_fields(offer: Offer, body: Row, instance_id: int) -> Row:
-    """What an instance row says beyond the offer: how it was ordered, where it is."""
+    """Return what the row of an instance adds to the offer: its order and address."""
     runtype, env, price = body["runtype"], body.get("env", {}), body.get("price")
     proxy = instance_id % 9 + 1
     return {
@@ -956,11 +956,11 @@ class Market:
         self.origin = time.time() - clock()
 
     def now(self) -> float:
-        """The time in unix seconds."""
+        """Return the time in unix seconds."""
         return self.origin + self.clock()
 
     def offers_of(self, machine: Machine) -> list[Offer]:
-        """The offers on a machine, taken or not."""
+        """Return the offers on a machine, taken or not."""
         return [offer for offer in self.offers.values() if offer.machine is machine]
 
     def relist(self, machine: Machine) -> None:
@@ -1012,7 +1012,7 @@ class Market:
         return rental
 
     def instance_row(self, rental: Rental) -> Row:
-        """The instance as the service shows it now."""
+        """Return the instance as the service shows it now."""
         row, now = rental.row, self.now()
         share = min((now - rental.ordered) / self.boot, 1.0) if self.boot else 1.0
         status = next(name for part, name in PHASES[rental.order] if share < part)
@@ -1034,24 +1034,24 @@ class Market:
         return overlaid(row, rental.odd)
 
     def own_rows(self) -> list[Row]:
-        """The user's instances as the service shows them now."""
+        """Return the user's instances as the service shows them now."""
         mine = [r for r in self.rentals.values() if r.owner == self.user["id"]]
         return [self.instance_row(rental) for rental in mine]
 
     def own_rental(self, instance_id: int, error: str = "no_such_instance") -> Rental:
-        """The user's instance; Refused when there is none."""
+        """Return the user's instance; raise Refused when there is none."""
         rental = self.rentals.get(instance_id)
         if rental is None or rental.owner != self.user["id"]:
             raise Refused(f"you have no instance {instance_id}", 404, error)
         return rental
 
     def own_machines(self) -> list[Machine]:
-        """The machines that the user rents out."""
+        """Return the machines that the user rents out."""
         machines, mine = self.machines.values(), self.user["id"]
         return [machine for machine in machines if machine.hardware["host_id"] == mine]
 
     def own_machine(self, machine_id: Any) -> Machine:
-        """The user's machine; Refused for another's and for one that is not there."""
+        """Return the user's machine; raise Refused when there is none."""
         require(is_a(machine_id, int), "machine must be the id of a machine")
         machine = self.machines.get(machine_id)
         if machine is None or machine not in self.own_machines():
@@ -1217,7 +1217,7 @@ def deletes(
 
 
 def search(ask: Ask) -> Row:
-    """The offers that pass the filters; the equal ones of a machine as one row."""
+    """Return the offers that pass the filters; equal ones of a machine are one row."""
     filters, types, now = dict(ask.body), ask.market.types, ask.market.now()
     kind = filters.pop("type", "on-demand")
     storage = filters.pop("allocated_storage", 8.0)
@@ -1233,7 +1233,7 @@ def search(ask: Ask) -> Row:
 
 
 def instances(ask: Ask) -> Row:
-    """A page of the user's instances."""
+    """Return a page of the user's instances."""
     sample = ask.market.instance_row(next(iter(ask.market.rentals.values())))
     types = field_types(sample)
     del types["dph_total"], types["num_gpus"]  # computed: no filter takes them
@@ -1246,12 +1246,12 @@ def instances(ask: Ask) -> Row:
 
 
 def instances_v0(ask: Ask) -> Row:
-    """All of the user's instances."""
+    """Return all of the user's instances."""
     return {"instances": ask.market.own_rows()}
 
 
 def instance(ask: Ask) -> Row:
-    """One of the user's instances, or null, under the plural name."""
+    """Return one of the user's instances, or null, under the plural name."""
     rows = [row for row in ask.market.own_rows() if row["id"] == ask.id]
     return {"instances": rows[0] if rows else None}
 
@@ -1299,7 +1299,7 @@ def create(ask: Ask) -> Row:
 
 
 def free_offer(ask: Ask, body: Row) -> Offer:
-    """The offer that can be rented as ordered; Refused otherwise."""
+    """Return the offer; raise Refused unless it can be rented as ordered."""
     offer = ask.market.offers.get(ask.id)
     if offer is None or offer.rental:
         refuse = body.get("cancel_unavail")
@@ -1364,7 +1364,7 @@ def bid(ask: Ask) -> Row:
 
 
 def machine_row(market: Market, machine: Machine) -> Row:
-    """The machine as its owner sees it."""
+    """Return the machine as its owner sees it."""
     rentals = [o.rental for o in market.offers_of(machine) if o.rental]
     letters = ["x"] * machine.cards
     for rental in rentals:
@@ -1386,20 +1386,20 @@ def machine_row(market: Market, machine: Machine) -> Row:
 
 
 def machines(ask: Ask) -> Row:
-    """The user's machines."""
+    """Return the user's machines."""
     own = ask.market.own_machines()
     return {"machines": [machine_row(ask.market, machine) for machine in own]}
 
 
 def done(ask: Ask, machine: Machine, **more: Any) -> Row:
-    """The answer to a host's order."""
+    """Return the answer to a host's order."""
     machine_id = machine.hardware["machine_id"]
     ids = {"machine_id": machine_id, "user_id": ask.market.user["id"]}
     return {"success": True, **ids, "you_sent": ask.body, **more}
 
 
 def end_of(duration: Any, now: float) -> float:
-    """When a duration such as `30 days`, or a number of seconds, is over."""
+    """Return when a duration such as `30 days`, or a number of seconds, is over."""
     found = re.fullmatch(r"(\d+) *(day|week|month|year)s?", str(duration).strip())
     plain = number(duration) or 0.0
     seconds = int(found[1]) * SECONDS_IN[found[2]] if found else plain
@@ -1408,7 +1408,7 @@ def end_of(duration: Any, now: float) -> float:
 
 
 def new_terms(ask: Ask, machine: Machine) -> Row:
-    """What list machine changes, under the keys of a machine row."""
+    """Return what list machine changes, under the keys of a machine row."""
     given = {name: value for name, value in ask.body.items() if value is not None}
     require(given.keys() <= {*LISTING, "machine", "duration"}, "unknown key")
     for name in given.keys() & LISTING.keys():
@@ -1478,7 +1478,7 @@ def no_defjob(ask: Ask) -> Row:
 
 
 def billed(ask: Ask, start: float, end: float) -> list[Row]:
-    """The bills of a range in unix seconds, and those without a timestamp."""
+    """Return the bills of a range in unix seconds, and those without a timestamp."""
 
     def fits(when: float | None) -> bool:
         return when is None or start <= when <= end
@@ -1487,7 +1487,7 @@ def billed(ask: Ask, start: float, end: float) -> list[Row]:
 
 
 def invoices(ask: Ask) -> Row:
-    """The old list; without dates it is about the last 30 days."""
+    """Return the old list; without dates it is about the last 30 days."""
     now, user = ask.market.now(), ask.market.user
     start = number(ask.query.get("sdate", now - 30 * DAY))
     end = number(ask.query.get("edate", now))
@@ -1504,7 +1504,7 @@ def invoices(ask: Ask) -> Row:
 def new_list(
     ask: Ask, kind: str, column: str, most: int, shape: Callable[[Row], Row]
 ) -> Row:
-    """A page of the bills of a kind, newest first; `column` names the range."""
+    """Return a page of the bills of a kind, newest first; `column` names the range."""
     filters = parse_json(ask.query.get("select_filters", "{}"), dict, "select_filters")
     span = filters.get(column) or {}
     start, end = number(span.get("gte")), number(span.get("lte"))
@@ -1519,12 +1519,12 @@ def new_list(
 
 
 def payments(ask: Ask) -> Row:
-    """Today's list of payments."""
+    """Return today's list of payments."""
     return new_list(ask, "payment", "when", 60, payment_entry)
 
 
 def charges(ask: Ask) -> Row:
-    """Today's list of charges."""
+    """Return today's list of charges."""
     return new_list(ask, "charge", "day", 500, charge_entry)
 
 

@@ -113,7 +113,7 @@ class Limiter:
         self.barred = dict.fromkeys(CALLS, -math.inf)
 
     def too_soon(self, name: str, now: float) -> bool:
-        """Whether a call at the time `now` is refused."""
+        """Tell whether a call at the time `now` is refused."""
         call, taken = CALLS[name], self.taken[name]
         if now < self.barred[name]:
             return True
@@ -138,29 +138,29 @@ class Trouble(NamedTuple):
 
 
 def too_often(call: Call) -> str:
-    """The text of a 429; a second where no threshold is documented."""
+    """Return the text of a 429; a second where no threshold is documented."""
     return f"API requests too frequent: endpoint threshold={call.threshold or 1.0}"
 
 
 def quota(t: Trouble) -> Reply:
-    """A 429 for the rest of the day, which ends at a unix time."""
+    """Return a 429 for the rest of the day, which ends at a unix time."""
     reset = f"X-RateLimit-Reset: {int(time.time() + t.seconds)}"
     return error_reply(429, "search_quota_exceeded", "no searches are left", reset)
 
 
 def cut(t: Trouble) -> Stream:
-    """An answer that ends before its announced length."""
+    """Return an answer that ends before its announced length."""
     half = t.reply._replace(body=t.reply.body[: len(t.reply.body) // 2])
     return Stream([wire(half, len(t.reply.body))])
 
 
 def endless(head: bytes, piece: bytes, pause: float) -> Stream:
-    """An answer that goes on in pieces until the client goes away."""
+    """Return an answer that goes on in pieces until the client goes away."""
     return Stream(itertools.chain([head], itertools.repeat(piece)), pause)
 
 
 def decoded(raw: bytes) -> Any:
-    """The JSON value of a body, None when there is none."""
+    """Return the JSON value of a body, None when there is none."""
     try:
         return json.loads(raw)
     except ValueError:
@@ -168,7 +168,7 @@ def decoded(raw: bytes) -> Any:
 
 
 def with_vital(t: Trouble, value: Any) -> Reply:
-    """The true answer with another value under its vital key; GONE takes it away.
+    """Return the true answer with another value, or GONE, under its vital key.
 
     Where the whole answer is vital, the value is the answer, or an object without rows.
     """
@@ -181,7 +181,7 @@ def with_vital(t: Trouble, value: Any) -> Reply:
 
 
 def with_odd(t: Trouble, value: bytes) -> Reply:
-    """The true answer with one more value at its end."""
+    """Return the true answer with one more value at its end."""
     body = t.reply.body
     if body.endswith(b"}"):
         body = body[:-1] + b', "odd": ' + value + b"}"
@@ -193,7 +193,7 @@ def with_odd(t: Trouble, value: bytes) -> Reply:
 
 
 def any_body(t: Trouble) -> Reply:
-    """The body that the test gave, as bytes or as a JSON value."""
+    """Return the body that the test gave, as bytes or as a JSON value."""
     return Reply(200, t.body) if isinstance(t.body, bytes) else json_reply(t.body)
 
 
@@ -278,7 +278,7 @@ class Armed:
     body: Any
 
     def hits(self, name: str) -> bool:
-        """Whether the fault hits this call; counts it."""
+        """Count a call; tell whether the fault hits it."""
         if self.name not in (name, "*") or self.times < 1:
             return False
         if self.after:
@@ -385,7 +385,7 @@ class Sandbox:
             return play(Trouble(CALLS[name], reply, armed.seconds, armed.body))
 
     def answer(self, seen: Seen, ident: int, words: tuple[str, ...]) -> Reply:
-        """What the service answers when all is well; `ident`, `words`: see Ask."""
+        """Do the work and return the answer; for `ident` and `words` see Ask."""
         call = CALLS[seen.name]
         stopped = self.turned_away(seen, call)
         if stopped:
@@ -403,13 +403,13 @@ class Sandbox:
         return value if isinstance(value, Reply) else json_reply(value)
 
     def leaks(self, seen: Seen, access: str) -> bool:
-        """Whether a request that must not bring the key does, or brings a cookie."""
+        """Tell whether a request brings credentials that it must not bring."""
         banned = {"cookie"} if access == TOKEN else {"cookie", "authorization"}
         told = " ".join([seen.path, *seen.query.values(), *seen.headers.values()])
         return self.key in told or any(name.lower() in banned for name in seen.headers)
 
     def turned_away(self, seen: Seen, call: Call) -> Reply | None:
-        """The answer when the key is wrong, the call retired or too early."""
+        """Return the answer when the key is wrong, the call retired or too early."""
         name, market, given = seen.name, self.market, seen.headers.get("Authorization")
         if call.access in (TOKEN, BARE) and self.leaks(seen, call.access):
             self.violations.append(f"{seen.method} {seen.path}: credentials were sent")
@@ -497,7 +497,7 @@ class Server(socketserver.ThreadingTCPServer):
 
 
 def environment(box: Sandbox, home: str) -> dict[str, str]:
-    """The environment in which a command finds the sandbox and no file of a person."""
+    """Return the environment in which a command finds the sandbox, and no user's files."""
     dropped = re.compile("XDG_CONFIG_HOME|(https?|all|no)_proxy", re.IGNORECASE)
     kept = {k: v for k, v in os.environ.items() if not dropped.fullmatch(k)}
     # Not the real path of the interpreter: in a virtual environment it is a link.
@@ -507,12 +507,12 @@ def environment(box: Sandbox, home: str) -> dict[str, str]:
 
 
 def exports(box: Sandbox) -> dict[str, str]:
-    """The variables that point vast.py at the sandbox."""
+    """Return the variables that point vast.py at the sandbox."""
     return {"VAST_URL": box.url, "VAST_API_KEY": box.key}
 
 
 def run(command: Sequence[str], box: Sandbox) -> int:
-    """Run a command in a home of its own; its exit status."""
+    """Run a command in a home of its own; return its exit status."""
     # Ctrl-C is for the command. Unlike SIG_IGN, a handler is not inherited by it.
     before = signal.signal(signal.SIGINT, lambda signum, frame: None)
     try:
