@@ -1404,7 +1404,7 @@ def check_endpoint(given: Row) -> None:
 def check_scaling(given: Row) -> None:
     """Refuse negative numbers where they mean nothing."""
     for key in SCALING.keys() & given.keys() - {"inactivity_timeout"}:
-        require(given[key] >= 0, f"{key} must be 0 or more")
+        require((given[key] or 0) >= 0, f"{key} must be 0 or more")
     require(given.get("target_util", 0.9) <= 1, "target_util is over 1")
     few = given.get("cold_workers", 0) <= given.get("max_workers", math.inf)
     require(few, "cold_workers is over max_workers")
@@ -1462,9 +1462,9 @@ def update_endpoint(ask: Ask) -> Row:
     body = repeated_id(ask, "endptjob_id")
     require(body.pop("autoscaler_instance", "prod") == "prod", "autoscaler_instance")
     row = endpoint_or_400(ask, "Endpointgroup not found for user")
-    before = row["endpoint_state"]
-    row = ask.market.stores["endpoints"].update(ask.id, body)
-    require(row["cold_workers"] <= row["max_workers"], "cold_workers over max_workers")
+    before, store = row["endpoint_state"], ask.market.stores["endpoints"]
+    check_scaling({**row, **store.accepted(body)})
+    row = store.update(ask.id, body)
     if before != row["endpoint_state"] == "active":
         start_workers(ask.market, ask.id)
     return {"success": True}
