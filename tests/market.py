@@ -838,31 +838,6 @@ def billing_history(dice: Random, now: float) -> list[Row]:
     return [{"id": 880001 + index, **row} for index, row in enumerate(rows)]
 
 
-def entry(row: Row, **more: Any) -> Row:
-    """Return a bill in the shape of today's lists."""
-    when, hours = row["timestamp"], number(row.get("quantity")) or 0.0
-    start = None if when is None else when - hours * 3600
-    return {"start": start, "end": when, "amount": row["amount"], "items": [], **more}
-
-
-def payment_entry(row: Row) -> Row:
-    """Return a payment as today's list of invoices shows it."""
-    text = "Top-up" if row["is_credit"] else "Automatic payment"
-    text += f" by card {row['last4']}" if row["last4"] else ""
-    about = {"invoice_id": row["id"], "service": "stripe_payments"}
-    return entry(row, type="credit", source="stripe", description=text, metadata=about)
-
-
-def charge_entry(row: Row) -> Row:
-    """Return a charge as today's list of charges shows it."""
-    source = f"instance-{row.get('instance_id', 3077)}"
-    text = row.get("description", source)
-    part = f"{row.get('quantity')} at ${row.get('rate')}"
-    items = [entry(row, type="gpu", source=None, description=part, metadata={})]
-    whole = {"source": source, "description": text, "metadata": {}, "items": items}
-    return entry(row, type="instance", **whole)
-
-
 # ---------------------------------------------------------------- 7 the market
 
 
@@ -1133,82 +1108,18 @@ def match_path(call: Call, path: str) -> tuple[int, tuple[str, ...]] | None:
     return (numbers[0] if numbers else 0), words
 
 
-def success(row: Row) -> Row:
-    """Return the plainest answer to a change."""
-    return {"success": True}
+def lists(store: str) -> Work:
+    """Make the call that lists a store, as a bare array."""
+    return lambda ask: ask.market.stores[store].all()
 
 
-def as_it_is(row: Row) -> Row:
-    """Return the row."""
-    return row
+def deletes(store: str) -> Work:
+    """Make the call that removes the row whose id is in the path."""
 
-
-Shape = Callable[[Row], Any]
-
-
-def by_id(ask: Ask) -> Any:
-    """Return the id in the path."""
-    return ask.id
-
-
-def by_name(ask: Ask) -> Any:
-    """Return the text of the path's first placeholder."""
-    return ask.words[0]
-
-
-def lists(store: str, key: str = "", shape: Shape = as_it_is) -> Work:
-    """Make the call that lists a store: a bare array, or rows under a key."""
-
-    def work(ask: Ask) -> Any:
-        rows = [shape(row) for row in ask.market.stores[store].all()]
-        return {"success": True, key: rows} if key else rows
-
-    return work
-
-
-def gets(
-    store: str, shape: Shape = as_it_is, which: Callable[[Ask], Any] = by_id
-) -> Work:
-    """Make the call that shows one row."""
-    return lambda ask: shape(ask.market.stores[store].get(which(ask)))
-
-
-def creates(store: str, shape: Shape = success) -> Work:
-    """Make the call that adds a row."""
-    return lambda ask: shape(ask.market.stores[store].create(ask.body))
-
-
-def updates(
-    store: str,
-    shape: Shape = success,
-    which: Callable[[Ask], Any] = by_id,
-    repeated: str = "",
-) -> Work:
-    """Make the call that changes a row; the body may name its id as `repeated` too."""
-
-    def work(ask: Ask) -> Any:
-        body, key = dict(ask.body), which(ask)
-        same = body.pop(repeated, key) == key
-        require(same, f"{repeated} is not the id in the path")
-        return shape(ask.market.stores[store].update(key, body))
-
-    return work
-
-
-def deletes(
-    store: str,
-    shape: Shape = success,
-    which: Callable[[Ask], Any] = by_id,
-    repeated: str = "",
-) -> Work:
-    """Make the call that removes a row; its body is empty, or repeats the id."""
-
-    def work(ask: Ask) -> Any:
-        body, key = dict(ask.body), which(ask)
-        same = body.pop(repeated, key) == key
-        require(same, f"{repeated} is not the id in the path")
-        check_body(body, {})
-        return shape(ask.market.stores[store].delete(key))
+    def work(ask: Ask) -> Row:
+        check_body(ask.body, {})
+        ask.market.stores[store].delete(ask.id)
+        return {"success": True}
 
     return work
 
@@ -1409,6 +1320,7 @@ def end_of(duration: Any, now: float) -> float:
 
 def new_terms(ask: Ask, machine: Machine) -> Row:
     """Return what list machine changes, under the keys of a machine row."""
+    require(ask.body.get("min_chunk", 1) is not None, "min_chunk must not be null")
     given = {name: value for name, value in ask.body.items() if value is not None}
     require(given.keys() <= {*LISTING, "machine", "duration"}, "unknown key")
     for name in given.keys() & LISTING.keys():
@@ -1501,33 +1413,6 @@ def invoices(ask: Ask) -> Row:
     return {"invoices": rows, "current": current}
 
 
-def new_list(
-    ask: Ask, kind: str, column: str, most: int, shape: Callable[[Row], Row]
-) -> Row:
-    """Return a page of the bills of a kind, newest first; `column` names the range."""
-    filters = parse_json(ask.query.get("select_filters", "{}"), dict, "select_filters")
-    span = filters.get(column) or {}
-    start, end = number(span.get("gte")), number(span.get("lte"))
-    if start is None or end is None:
-        empty = {"count": 0, "total": 0, "results": [], "next_token": None}
-        return {"success": False, "error": f"no range of {column}", **empty}
-    rows = ordered(billed(ask, start, end), [("timestamp", True)])
-    rows = [shape(row) for row in rows if row["type"] == kind]
-    found, token = page(rows, ask.query, most)
-    counts = {"count": len(found), "total": len(rows)}
-    return {"success": True, **counts, "next_token": token, "results": found}
-
-
-def payments(ask: Ask) -> Row:
-    """Return today's list of payments."""
-    return new_list(ask, "payment", "when", 60, payment_entry)
-
-
-def charges(ask: Ask) -> Row:
-    """Return today's list of charges."""
-    return new_list(ask, "charge", "day", 500, charge_entry)
-
-
 # ---------------------------------------------------------------- 11 the table of calls
 
 V0, V1 = "/api/v0", "/api/v1"
@@ -1551,6 +1436,4 @@ CALLS: dict[str, Call] = {
     "min_bid": Call(PUT, MACHINES + "/{id}/minbid/", min_bid, "success", 1.5),
     "user": Call(GET, V0 + "/users/current/", lambda ask: ask.market.user, "id"),
     "invoices": Call(GET, V0 + "/users/me/invoices", invoices, "invoices", owned=True),
-    "invoices_v1": Call(GET, V1 + "/invoices/", payments, "results", 3.0),
-    "charges": Call(GET, V0 + "/charges/", charges, "results", 1.0),
 }

@@ -497,7 +497,7 @@ class Server(socketserver.ThreadingTCPServer):
 
 
 def environment(box: Sandbox, home: str) -> dict[str, str]:
-    """Return the environment in which a command finds the sandbox, and no user's files."""
+    """Return the environment in which a command finds the sandbox and an empty HOME."""
     dropped = re.compile("XDG_CONFIG_HOME|(https?|all|no)_proxy", re.IGNORECASE)
     kept = {k: v for k, v in os.environ.items() if not dropped.fullmatch(k)}
     # Not the real path of the interpreter: in a virtual environment it is a link.
