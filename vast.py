@@ -16,7 +16,7 @@ Sections, from top to bottom; each names only what stands above it:
     subjects       offers, instances, copying and logs, SSH keys and environment
                    variables, templates, storage, hosting, billing, PDF invoice,
                    account, keys and teams, serverless
-    command line   parser and help, completion, output
+    command line   parser, help and completion, output
 
 A subject holds its columns, its functions and its commands' entries, side by side;
 `grep '^ *Command(' vast.py` lists all commands.
@@ -313,6 +313,7 @@ SECRET_NAME = re.compile(
     r"|logins?|auth|authorization)(?![a-z])",
     re.IGNORECASE,
 )
+NUMBER = r"(?ai)[+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?"
 PASSWORD_URL = re.compile(r"://[^/\s@]*:[^/\s@]+@")
 
 
@@ -353,6 +354,19 @@ def caret(error: QueryError) -> str:
     before = " " * width(query[: error.start])
     under = "^" * (width(query[error.start : error.end]) or 1)
     return f"  {query}\n  {before}{under}"
+
+
+def as_int(text: str) -> int | None:
+    """Return a whole number, or None."""
+    return int(text) if re.fullmatch("[+-]?[0-9]{1,18}", text) else None
+
+
+def as_number(text: str) -> float | None:
+    """Return a finite number, an int where it is whole, or None."""
+    if as_int(text) is not None:
+        return as_int(text)
+    value = float(text) if re.fullmatch(NUMBER, text) else float("nan")
+    return value if abs(value) < float("inf") else None
 
 
 def format_number(value: object, format: str, scale: float = 1) -> str | None:
@@ -547,7 +561,7 @@ def json_text(value: object, indent: bool) -> str:
     if indent:
         return encode(value, 2)
     if isinstance(value, dict):
-        pairs = (f"{encode(key)}: {json_text(value[key], False)}" for key in sorted(value))
+        pairs = (f"{encode(k)}: {json_text(value[k], False)}" for k in sorted(value))
         return "{" + ", ".join(pairs) + "}"
     if isinstance(value, list) and value and isinstance(value[0], dict):
         lines = ",\n".join(map(encode, value))
@@ -573,7 +587,6 @@ ENVIRONMENT_HELP = f"""\
   HTTPS_PROXY, NO_PROXY, REQUESTS_CA_BUNDLE
                    as in other programs"""
 
-NUMBER = r"(?ai)[+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?"
 # Suffixes that a number may have, by the unit in which it is read.
 SUFFIXES: dict[str, dict[str, float]] = {
     "0..1": {"%": 0.01},
@@ -582,19 +595,6 @@ SUFFIXES: dict[str, dict[str, float]] = {
     "hours": {"h": 1, "d": 24},
     "days": {"h": 1 / 24, "d": 1, "w": 7},
 }
-
-
-def as_int(text: str) -> int | None:
-    """Return a whole number, or None."""
-    return int(text) if re.fullmatch("[+-]?[0-9]{1,18}", text) else None
-
-
-def as_number(text: str) -> float | None:
-    """Return a finite number, an int where it is whole, or None."""
-    if as_int(text) is not None:
-        return as_int(text)
-    value = float(text) if re.fullmatch(NUMBER, text) else float("nan")
-    return value if abs(value) < float("inf") else None
 
 
 def parse_quantity(text: str, unit: str = "") -> float | None:
@@ -854,7 +854,9 @@ class Environment:
         """Return a line of stdin without its end."""
         return self.stdin.readline().strip("\r\n") if self.stdin else ""
 
-    def confirm(self, question: str, expected: str = "", required: bool = False) -> None:
+    def confirm(
+        self, question: str, expected: str = "", required: bool = False
+    ) -> None:
         """Ask whether to go ahead; without a terminal that is a yes, unless `required`.
 
         `expected` has to be typed in full in place of a yes. Raises NotDone.
@@ -882,7 +884,7 @@ def discard(stream: TextIO | None) -> TextIO:
 
 
 def base_url(text: str) -> str:
-    """Return the service's address without a path such as /api/v0. Raises UsageError."""
+    """Return an address without a path such as /api/v0. Raises UsageError."""
     from ipaddress import ip_address
     from urllib.parse import urlsplit
 
@@ -967,7 +969,8 @@ def read_key_file(path: str, env: Environment) -> str:
         reason = getattr(error, "strerror", None) or error
         raise NoKey(f"cannot read the API key in {path}: {reason}") from None
     if info.st_mode & 0o077 or info.st_uid not in (os.getuid(), 0):
-        env.note(f"others can read the API key in {path}; to fix this: chmod 600 {path}")
+        fix = f"to fix this: chmod 600 {path}"
+        env.note(f"others can read the API key in {path}; {fix}")
     return text
 
 
@@ -1161,7 +1164,9 @@ class Transfer:
     def __enter__(self) -> None:
         """Begin; there is nothing to prepare."""
 
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> bool:
+    def __exit__(
+        self, kind: object, error: BaseException | None, trace: object
+    ) -> bool:
         self.error = error
         return True
 
@@ -1550,7 +1555,7 @@ def http_session(base: str) -> HttpSession:
 
 
 def decode(body: bytearray, exact: bool) -> object:
-    """Return decoded JSON; `exact`: fractions remember their text. Raises ValueError."""
+    """Return decoded JSON; `exact`: numbers remember their text. Raises ValueError."""
     import gc
 
     gc.disable()  # rows make no cycles: saves a tenth of the time of 10,000 offers
@@ -1707,7 +1712,7 @@ SCHEDULE_ARGS = (
         wire="",
     ),
     Arg("--day", "day of a WEEKLY schedule: 0 (Sunday, the default) to 6", wire=""),
-    Arg("--hour", "hour of a DAILY or WEEKLY schedule, UTC: 0 (default) to 23", wire=""),
+    Arg("--hour", "hour of a DAILY or WEEKLY schedule: 0 (default) to 23", wire=""),
 )
 
 
@@ -1797,7 +1802,8 @@ class Listing(Kind):
         inside = names_in(self.path)
         others = [arg for arg in self.declared if arg.dest not in inside]
         params = {name: str(value) for name, value in given(others, args).items()}
-        return Call(self.method, fill_path(self.path, vars(args)), params=params or None)
+        path = fill_path(self.path, vars(args))
+        return Call(self.method, path, params=params or None)
 
     def fetched(self, client: Client, args: argparse.Namespace) -> list[Row]:
         """Return the rows. Raises VastError."""
@@ -1825,9 +1831,7 @@ class Listing(Kind):
         if self.after:
             self.after(client, args, rows)
 
-    def one_by_one(
-        self, client: Client, args: argparse.Namespace
-    ) -> Iterator[Shown]:
+    def one_by_one(self, client: Client, args: argparse.Namespace) -> Iterator[Shown]:
         """Fetch the row of each id; with `--raw`, that of a single id stands alone."""
         rows: list[Row] = []
         numbers = list(dict.fromkeys(args.id))
@@ -1913,14 +1917,13 @@ class Request(Kind):
         }
         others = [arg for arg in self.declared if arg.dest not in inside]
         own = given([arg for arg in others if arg.dest != "id"], args)
-        look = self.looking().format_map(values)
-        doubt = f"{self.doubt.format_map(values)}; run `{PROGRAM} {look}` before retrying"
+        look = f"run `{PROGRAM} {self.looking().format_map(values)}` before retrying"
         return Call(
             self.method,
             fill_path(self.path, values),
             {**constants, **own},
             once=self.once,
-            doubt=doubt,
+            doubt=f"{self.doubt.format_map(values)}; {look}",
             proof=self.proof,
             secrets=[arg.wire for arg in others if arg.secret],
             serverless=self.serverless,
@@ -1984,9 +1987,7 @@ class Request(Kind):
                 result.of = number if several else None
                 yield result
 
-    def send(
-        self, client: Client, args: argparse.Namespace, scheduled: bool
-    ) -> Result:
+    def send(self, client: Client, args: argparse.Namespace, scheduled: bool) -> Result:
         """Send the change, or schedule it. Raises VastError."""
         call = self.call(args)
         if scheduled:
@@ -2062,7 +2063,7 @@ def schedule_part(name: str, text: str | None, most: int) -> int | None:
 def schedule_job(
     client: Client, args: argparse.Namespace, call: Call, instance: object
 ) -> Result:
-    """Have the service send a call on a schedule; it keeps it while this machine is off.
+    """Have the service send a call on a schedule, from its own machines.
 
     A job that exists for the same call (422) is replaced, after a question.
     """
@@ -2127,8 +2128,8 @@ class Command:
     `run` is a kind of command, or a function of the client and the arguments that
     yields what is to be shown. `notes` returns more text for the end of its help.
     `pass_on`: words that look like options but are not the command's own are
-    positional words. `reveals`: it exists to show a credential. `hidden` keeps it out of
-    the lists of commands.
+    positional words. `reveals`: it exists to show a credential. `hidden`: it stands in
+    no list of commands.
     """
 
     def __init__(
@@ -2442,7 +2443,9 @@ class Query:
             raise self.error(f"'{text}' is not a value", first)
         if len(values) > 1 and field.kind not in ("text", "country"):
             raise self.error(
-                f"'{field.name}' takes one value; expected a comparison", values[1], last
+                f"'{field.name}' takes one value; expected a comparison",
+                values[1],
+                last,
             )
         token = Token(first.kind, words, first.start, last.end)
         self.add(field, operator, self.value(field, operator, token), last)
@@ -2631,7 +2634,7 @@ def row_fields(rows: Sequence[Row], columns: Sequence[Column]) -> dict[str, Fiel
                 numeric.setdefault(name, True)
             elif value is not None and not isinstance(value, bool):
                 numeric[name] = False
-    own = [Field(name, "float" if number else "text") for name, number in numeric.items()]
+    own = [Field(name, "float" if is_n else "text") for name, is_n in numeric.items()]
     known = named_fields(own)
     for field in FIELDS:
         if numeric.get(field.wire) or field.kind == "bool":
@@ -2673,9 +2676,7 @@ def matches(value: object, tests: Mapping[str, Any]) -> bool:
     return True
 
 
-def matching_rows(
-    rows: list[Row], query: str, columns: Sequence[Column]
-) -> list[Row]:
+def matching_rows(rows: list[Row], query: str, columns: Sequence[Column]) -> list[Row]:
     """Return the rows that pass a query, decided here. Raises QueryError."""
     filters, _ = parse_query(query, {}, row_fields(rows, columns))
     computed = {column.heading: column for column in columns}
@@ -2789,7 +2790,8 @@ def explain_nothing(
     except (VastError, AttributeError, TypeError):
         return
     for name in wanted:
-        if name not in names and (near := similar(name, names)):
+        near = "" if name in names else similar(name, names)
+        if near:
             client.env.note(f"there is no GPU '{name}'; did you mean {near}?")
 
 
@@ -2829,10 +2831,10 @@ OFFER_COMMANDS = (
         *SEARCH_ARGS,
         Arg("-t --type", "on-demand, bid (or interruptible) or reserved", RENTAL_TYPES,
             default="on-demand"),
-        Arg("-i --interruptible", "same as --type interruptible", stands_for="--type=bid"),
-        Arg("-b --bid", "same as --type bid", stands_for="--type=bid"),
-        Arg("-d --on-demand", "same as --type on-demand", stands_for="--type=on-demand"),
-        Arg("-r --reserved", "same as --type reserved", stands_for="--type=reserved"),
+        Arg("-i --interruptible", "same as -t interruptible", stands_for="--type=bid"),
+        Arg("-b --bid", "same as -t bid", stands_for="--type=bid"),
+        Arg("-d --on-demand", "same as -t on-demand", stands_for="--type=on-demand"),
+        Arg("-r --reserved", "same as -t reserved", stands_for="--type=reserved"),
         Arg("--disable-bundling", "show identical offers one by one", bool),
         Arg("--storage", "GB of disk that the price includes (5)",
             number("disk size", "GB", 0), default=5.0),
@@ -2976,7 +2978,7 @@ def address_result(row: Row, scheme: str) -> Result:
 
 
 def url_of(scheme: str) -> Handler:
-    """Return `ssh-url` or `scp-url`: the address of an instance, never a made-up one."""
+    """Return `ssh-url` or `scp-url`: an instance's address, never a made-up one."""
 
     def run(client: Client, args: argparse.Namespace) -> Iterator[Shown]:
         yield address_result(the_instance(client, args.id), scheme)
@@ -3039,8 +3041,8 @@ def wait_until(client: Client, number: int, goal: str, deadline: float) -> Row |
             text = f"instance {number}: {status} {reason}".rstrip()
             env.progress(f"{text} ({taken:.0f} s)", milestone=text != before)
             if env.monotonic() + POLL > deadline:
-                msg = f"instance {number} is not {goal} after {taken:.0f} s but {status}"
-                raise NotDone(f"{msg}; {costs}", "timeout")
+                msg = f"instance {number} is not {goal} but {status}"
+                raise NotDone(f"{msg} after {taken:.0f} s; {costs}", "timeout")
             before = text
             env.sleep(POLL)
     except (KeyboardInterrupt, Interrupted) as cause:
@@ -3227,9 +3229,7 @@ class Rental(Request):
             client.env.note("--ssh and --direct do nothing with --args")
         yield from super().__call__(client, args)
 
-    def send(
-        self, client: Client, args: argparse.Namespace, scheduled: bool
-    ) -> Result:
+    def send(self, client: Client, args: argparse.Namespace, scheduled: bool) -> Result:
         """Rent one offer, if it costs no more than `--max-price`."""
         if args.max_price is not None:
             check_price(client, args)
@@ -3242,7 +3242,9 @@ class Rental(Request):
                 raise OutcomeUnknown(f"the response names no instance{doubt}")
         except OutcomeUnknown as error:
             raise self.searched(client, args, error, called) from None
-        kind = "on demand" if args.price is None else f"interruptible, at ${args.price:g}/h"
+        kind = "on demand"
+        if args.price is not None:
+            kind = f"interruptible, at ${args.price:g}/h"
         client.paid = f"instance {number} is rented and costs money"
         client.env.note(f"rented offer {args.id} {kind}")
         self.tell_price(client, number)
@@ -3298,8 +3300,8 @@ def check_price(client: Client, args: argparse.Namespace) -> None:
     """Refuse an offer that costs more than `--max-price` with this disk."""
     price = args.price
     if price is None:
-        storage = args.disk if args.disk is not None else 10.0
-        body = {"id": {"eq": args.id}, "type": "on-demand", "allocated_storage": storage}
+        disk = args.disk if args.disk is not None else 10.0
+        body = {"id": {"eq": args.id}, "type": "on-demand", "allocated_storage": disk}
         call = Call("POST", "/api/v0/bundles/", body, read=True)
         rows = rows_of(client.send(call), "offers")
         prices = [as_price(row.get("dph_total")) for row in rows[:1]]
@@ -3326,9 +3328,10 @@ def labelled_since(client: Client, label: str, called: float) -> str:
             found.append(str(row.get("id")))
     if not found:
         return f"no instance with label '{label}' has started since"
-    plural = "s" * (len(found) > 1)
-    has = "have" if plural else "has"
-    return f"instance{plural} {' '.join(found)} with label '{label}' {has} started since"
+    what = f"{' '.join(found)} with label '{label}'"
+    if len(found) > 1:
+        return f"instances {what} have started since"
+    return f"instance {what} has started since"
 
 
 CONTINENTS = {
@@ -3433,14 +3436,16 @@ INSTANCE_PATH = "/api/v0/instances/{id}/"
 def start_instances() -> Request:
     """Return what starts instances."""
     return Request(f"PUT {INSTANCE_PATH}", "instance {id}: starting",
-        body={"state": "running"}, goal=waiting_for("running"), look="show instances")  # fmt: skip
+        body={"state": "running"}, goal=waiting_for("running"),
+        look="show instances")  # fmt: skip
 
 
 def stop_instances() -> Request:
     """Return what stops instances."""
     return Request(f"PUT {INSTANCE_PATH}", "instance {id}: stopping",
         body={"state": "stopped"}, goal=waiting_for("stopped"), schedule=True,
-        look="show instances", note="the disk of a stopped instance still costs money")  # fmt: skip
+        look="show instances",
+        note="the disk of a stopped instance still costs money")  # fmt: skip
 
 
 def destroy_instances() -> Request:
@@ -4570,7 +4575,8 @@ def set_api_key(client: Client, args: argparse.Namespace) -> Iterator[Shown]:
 
 ACCOUNT_COMMANDS = (
     Command("show user", "show your account", show_user,
-        Arg("-q --quiet", "one line: id, e-mail, balance and credit", bool), *TABLE_ARGS,
+        Arg("-q --quiet", "one line: id, e-mail, balance and credit", bool),
+        *TABLE_ARGS,
     ),
     Command("set api-key", "save your API key", set_api_key,
         Arg("new_api_key?", "the key; without it, or with -, it is asked for or read"
@@ -4710,7 +4716,8 @@ def unknown_command(names: list[str], others: list[str]) -> UsageError:
         hint = f"; did you mean '{verb} instance {thing}'?"
     else:
         near = difflib.get_close_matches(name, COMMAND_BY_NAME, n=1, cutoff=0.75)
-        near = near or difflib.get_close_matches(verb, COMMAND_BY_NAME, n=1, cutoff=0.75)
+        if not near:
+            near = difflib.get_close_matches(verb, COMMAND_BY_NAME, n=1, cutoff=0.75)
         hint = f"; did you mean '{near[0]}'?" if near else f"; see {PROGRAM} help"
     return UsageError(f"unknown command '{' '.join(names)}'{hint}")
 
@@ -4726,7 +4733,7 @@ def unknown_option(
     word: str, options: Mapping[str, Arg], command: Command | None, value: str = "VALUE"
 ) -> UsageError:
     """Return the error for a word that looks like an option and is none."""
-    name, equals, inline = word.partition("=")
+    name, _, inline = word.partition("=")
     field = named_fields(FIELDS).get(name.strip("-").replace("-", "_"))
     if plain(name).strip("-") in ("json", "output-json"):
         hint = "; did you mean '--raw'?"
@@ -4833,8 +4840,9 @@ class Words:
 
     def unexpected(self, word: str, before: str) -> UsageError:
         """Return the error for a positional too many."""
-        given = {option.partition("=")[0] for option in self.glued}
-        needed = [arg.long for arg in self.args if arg.required and arg.long not in given]
+        typed = {option.partition("=")[0] for option in self.glued}
+        required = [arg.long for arg in self.args if arg.required]
+        needed = [name for name in required if name not in typed]
         hint = f"for example: {PROGRAM} {self.command.example}"
         if needed:
             hint = f"use: {PROGRAM} {self.command.name} {before} {needed[0]} {word}"
@@ -5081,8 +5089,10 @@ class Output:
         self.write(json_text(value, self.env.on_terminal()) + "\n")
 
     def write(self, content: str | bytes) -> None:
-        """Write to stdout, where a closed pipe is no error. What can't be written, as on
-        a full disk, goes to stderr: no id of a rented instance is lost."""
+        """Write to stdout, where a closed pipe is no error.
+
+        What can't be written, as on a full disk, goes to stderr: no id of a rented
+        instance is lost."""
         if self.env.rewriting:
             self.env.write_error("")
         stdout = self.env.stdout
@@ -5203,8 +5213,8 @@ def missing_package(error: ModuleNotFoundError) -> UsageError:
     """Return the error for a package that is not installed, with the cure."""
     name = (error.name or "").partition(".")[0]
     package = REQUIREMENTS.get(name, name)
-    hint = f"python3 -m pip install {package}"
-    return UsageError(f"the Python package {package} is missing; run: {hint}", "package")
+    msg = f"the Python package {package} is missing; run: python3 -m pip install"
+    return UsageError(f"{msg} {package}", "package")
 
 
 def stop(number: int, frame: object) -> NoReturn:
