@@ -1,11 +1,11 @@
 #!/bin/sh
-""":"  # Python keeps the bytecode of modules only: as one, this starts in half the time.
-exec python3 -c 'import os, sys; __file__ = os.path.realpath(sys.argv[1])
-if sys.version_info < (3, 10): os.write(2, b"vast.py: needs Python 3.10\n"); sys.exit(2)
-sys.path[0] = os.path.dirname(__file__); from importlib.machinery import SourceFileLoader
-try: code = SourceFileLoader(__name__, __file__).get_code(__name__)
-except (EOFError, TypeError, ValueError): code = open(__file__, "rb").read()
-del sys.argv[0]; exec(code)' "$0" "$@"
+""":"; exec python3 -c 'import os, sys; __file__ = os.path.realpath(sys.argv[1])
+import _signal; callable(_signal.getsignal(2)) and _signal.signal(2, 0); del sys.argv[0]
+if sys.version_info < (3, 10): os.write(2, b"vast.py: needs Python 3.10+\n"); exit(2)
+sys.path[0] = os.path.dirname(__file__); from importlib import machinery
+try: run = machinery.SourceFileLoader(__name__, __file__).get_code(__name__)
+except (EOFError, ImportError, TypeError, ValueError): run = open(__file__, "rb").read()
+exec(run)' "$0" "$@"  # Python keeps bytecode of modules only: as one, it starts faster
 
 vast.py: rent GPUs on Vast.ai, and rent yours out, from the command line.
 
@@ -53,7 +53,7 @@ if __name__ == "__main__" and signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
 import sys
 
 if sys.version_info < (3, 10):  # for `python3 vast.py`, which skips the first lines
-    sys.stderr.write("vast.py: needs Python 3.10\n")
+    sys.stderr.write("vast.py: needs Python 3.10+\n")
     sys.exit(2)
 
 import argparse
