@@ -722,10 +722,10 @@ def parse_date(text: str, last: bool = False, utc: bool = False) -> int:
     import warnings
     from datetime import datetime, timezone
 
-    from dateutil.parser import parse
-
     if re.fullmatch(r"[0-9]{9,11}(\.[0-9]*)?", text):
         return int(float(text))
+    from dateutil.parser import parse
+
     error = invalid("date", text[:40], "use YYYY-MM-DD")
     if len(text) > 40 or re.search(r"\d{15}", text):
         raise error
@@ -1614,8 +1614,8 @@ class Arg:
     ends in ?, and takes all the words that follow if it ends in "..." (so does an
     option). `type` converts the text; bool is a flag. In the body of a request it is
     called `wire` ("": it is not sent), by default its own name. `say` are the words for
-    it in what is reported afterwards. An option that `stands_for` another, or for a
-    positional, is replaced by that.
+    it in what is reported afterwards, or a function that returns them. An option that
+    `stands_for` another, or for a positional, is replaced by that.
     """
 
     def __init__(
@@ -1626,7 +1626,7 @@ class Arg:
         *,
         default: Any = None,
         wire: str | None = None,
-        say: str = "",
+        say: str | Callable[[Any], str] = "",
         required: bool = False,
         append: bool = False,
         secret: bool = False,
@@ -1750,7 +1750,11 @@ def given(declared: Iterable[Arg], args: argparse.Namespace) -> Row:
 def spoken(declared: Iterable[Arg], args: argparse.Namespace) -> str:
     """Return what was given in words for people, "" for nothing."""
     values = [(arg.say, getattr(args, arg.dest, None)) for arg in declared if arg.say]
-    return ", ".join(say.format(value) for say, value in values if value is not None)
+    return ", ".join(
+        say.format(value) if isinstance(say, str) else say(value)
+        for say, value in values
+        if value is not None
+    )
 
 
 class Kind:
@@ -3654,13 +3658,14 @@ JOB_ARGS = (
 )  # fmt: skip
 LISTING_PRICES = (
     Arg("-g --price_gpu", "$/hour per GPU", PRICE, say="${:.10g}/h per GPU"),
-    Arg("-s --price_disk", "$/GB/month of disk", PRICE, say="${:.10g}/GB/month of disk"),
+    Arg("-s --price_disk", "$/GB/month of disk", PRICE,
+        say="${:.10g}/GB/month of disk"),
     Arg("-u --price_inetu", "$/GB uploaded", PRICE, say="${:.10g}/GB uploaded"),
     Arg("-d --price_inetd", "$/GB downloaded", PRICE, say="${:.10g}/GB downloaded"),
     Arg("-m --min_chunk", "minimum number of GPUs to rent",
         number("number of GPUs", least=1, whole=True), say="at least {} GPUs"),
     Arg("-e --end_date", "until this date, its last second included", end_date,
-        say="{:until}"),
+        say=until_date),
     Arg("-b --price_min_bid", "$/hour per GPU, the lowest bid", PRICE,
         say="bids from ${:.10g}/h per GPU"),
     Arg("-r --discount_rate", "maximum discount, 0 to 1",
