@@ -182,7 +182,7 @@ class Interrupted(VastError):
 
 
 class Signalled(KeyboardInterrupt):
-    """SIGTERM or SIGHUP, which stop a command as Ctrl-C does."""
+    """Ctrl-C, SIGTERM or SIGHUP, which stop a command."""
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
@@ -851,8 +851,11 @@ class Environment:
         return self.read_line()
 
     def read_line(self) -> str:
-        """Return a line of stdin without its end."""
-        return self.stdin.readline().strip("\r\n") if self.stdin else ""
+        """Return a line of stdin without its end. Raises UsageError."""
+        try:
+            return self.stdin.readline().strip("\r\n") if self.stdin else ""
+        except ValueError:
+            raise UsageError("stdin is not UTF-8 text") from None
 
     def confirm(
         self, question: str, expected: str = "", required: bool = False
@@ -1217,7 +1220,8 @@ class Transfer:
         if self.answered or (self.body is not None and self.body.sent):
             raise Failure("no_answer", innermost(error))
         if isinstance(error, ValueError):  # requests' InvalidURL and its like
-            raise UsageError(f"invalid address or proxy: {innermost(error)}")
+            msg = redact(innermost(error))
+            raise UsageError(f"invalid address or proxy: {msg}")
         raise Failure("unreachable", innermost(error))
 
 
@@ -1268,7 +1272,8 @@ class Client:
 
     One connection serves all its calls. The key travels in a header, set by an `auth`
     function: anything else would let ~/.netrc replace it. `paid` says what has been
-    rented, created or paid in this run; from then on no error may invite a retry.
+    rented, created or paid in this run, as in "instance 5001: rented"; from then on no
+    error may invite a retry.
     """
 
     def __init__(self, args: argparse.Namespace, env: Environment) -> None:
@@ -1428,8 +1433,8 @@ class Client:
                 self.env.sleep(early)
         self.last[endpoint] = self.env.monotonic()
         body, headers = None, {}
-        if call.body is not None:
-            body = Body(json.dumps(call.body).encode())
+        if call.body is not None or not call.read:  # it notices when a change is sent
+            body = Body(json.dumps(call.body or {}).encode())
             headers["Content-Type"] = "application/json"
         request = {
             "method": call.method,
@@ -3249,7 +3254,7 @@ class Rental(Request):
         kind = "on demand"
         if args.price is not None:
             kind = f"interruptible, at ${args.price:g}/h"
-        client.paid = f"instance {number} is rented and costs money"
+        client.paid = f"instance {number}: rented, and costs money"
         client.env.note(f"rented offer {args.id} {kind}")
         self.tell_price(client, number)
         return Result(reply, f"Created instance {number}")
@@ -3279,7 +3284,7 @@ class Rental(Request):
         if price is not None:
             cost = f"${price:.4g}/h (${price * 24:.2f}/day)"
             size = f" with {disk:g} GB of disk" if disk is not None else ""
-            client.paid = f"instance {number} is rented and costs {cost}"
+            client.paid = f"instance {number}: rented, and costs {cost}"
             client.env.note(f"instance {number} costs {cost}{size}")
 
     def wait(
@@ -5063,16 +5068,16 @@ class Output:
                 self.env.note(f"{hidden} {room} columns; --wide or --cols shows them")
 
     def fail(self, error: VastError) -> None:
-        """Report an error on stderr.
-
-        Once something has been paid, no status may invite a retry.
-        """
+        """Report an error on stderr; what has been paid is named, and no status may
+        invite a retry."""
         paid = self.client.paid if self.client else ""
-        if paid and error.status in (
-            ExitStatus.REFUSED, ExitStatus.NO_KEY, ExitStatus.UNREACHABLE
-        ):  # fmt: skip
-            msg = str(error) if paid in str(error) else f"{error}; {paid}"
+        if paid:
+            named = paid.partition(":")[0] in str(error)
+            msg = str(error) if named else f"{error}; {paid}"
+            status = error.status
             error = NotDone(msg, error.slug, error.http)
+            if GRAVEST.index(status) < GRAVEST.index(ExitStatus.UNREACHABLE):
+                error.status = status
         self.worsen(error.status)
         if self.raw:
             self.env.write_error(json.dumps(error.as_json(), sort_keys=True) + "\n")
@@ -5198,32 +5203,31 @@ def main(argv: Sequence[str] | None = None, env: Environment | None = None) -> i
             output.finish()
     except VastError as error:
         output.fail(error)
-    except ModuleNotFoundError as error:
+    except ImportError as error:
         output.fail(missing_package(error))
     except RecursionError:
         output.fail(VastError("the response is nested too deeply", BAD_REPLY))
     except KeyboardInterrupt as cause:
         output.fail(Interrupted("interrupted", cause))
-    status = output.status
-    paid = output.client and output.client.paid
-    if paid and status in (ExitStatus.NO_KEY, ExitStatus.UNREACHABLE):
-        status = ExitStatus.NOT_DONE
-    return int(status)
+    return int(output.status)
 
 
 REQUIREMENTS = {"dateutil": "python-dateutil", "requests": "requests", "borb": "borb"}
 
 
-def missing_package(error: ModuleNotFoundError) -> UsageError:
-    """Return the error for a package that is not installed, with the cure."""
-    name = (error.name or "").partition(".")[0]
+def missing_package(error: ImportError) -> UsageError:
+    """Return the error for a package that is missing or broken, with the cure."""
+    name = (error.name or "requests").partition(".")[0]
     package = REQUIREMENTS.get(name, name)
-    msg = f"the Python package {package} is missing; run: python3 -m pip install"
-    return UsageError(f"{msg} {package}", "package")
+    missing = isinstance(error, ModuleNotFoundError)
+    what = "is missing" if missing else f"is broken: {error}"
+    hint = f"python3 -m pip install {package}"
+    return UsageError(f"the Python package {package} {what}; run: {hint}", "package")
 
 
 def stop(number: int, frame: object) -> NoReturn:
-    """Handle SIGTERM and SIGHUP as Ctrl-C is handled."""
+    """Handle a signal to stop; the next one ends the program at once."""
+    signal.signal(number, signal.SIG_DFL)
     raise Signalled(number)
 
 
@@ -5235,9 +5239,7 @@ def program() -> NoReturn:
     PROGRAM = sys.argv[0]
     if find_program(os.path.basename(PROGRAM)) == PROGRAM:
         PROGRAM = os.path.basename(PROGRAM)
-    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is signal.SIG_DFL:
             signal.signal(number, stop)
     for stream in (sys.stdout, sys.stderr):
