@@ -3874,8 +3874,8 @@ REMOTE_COPY = Request(
 
 
 def copy_target(text: str) -> int:
-    """Parse the instance that is copied to, as `copy` takes it, or its id."""
-    return instance_of(copy_side(text)) or identifier(text)
+    """Parse the id of an instance, which may have a path as in `copy`."""
+    return identifier(re.sub(r"^C\.|:.+", "", text))
 
 
 def repository(text: str) -> str:
