@@ -3611,11 +3611,13 @@ INSTANCE_COMMANDS = (
 # --- copying and logs -----------------------------------------------------------------
 
 
-def fetch_result(client: Client, reply: Row, timeout: float) -> str:
+def fetch_result(client: Client, reply: object, timeout: float) -> str:
     """Return the text of the file that a response names, once it is there.
 
     Raises VastError when it is not after `timeout` seconds.
     """
+    if not isinstance(reply, dict):
+        raise VastError("the response names no result", BAD_REPLY)
     url = str(reply.get("result_url") or reply.get("temp_download_url"))
     env, start, pause = client.env, client.env.monotonic(), 0.3
     while True:
@@ -3999,7 +4001,7 @@ COPYING_COMMANDS = (
 
 PUBLIC_KEY = (
     r"(ssh-(rsa|dss|ed25519)|ecdsa-sha2-[\w-]+|sk-(ssh|ecdsa)-[\w@.-]+)"
-    r"\s+[A-Za-z0-9+/]{16,}={0,3}(\s+.*)?"
+    r"[ \t]+[A-Za-z0-9+/]{16,}={0,3}([ \t].*)?"
 )
 
 
@@ -4021,7 +4023,7 @@ def read_key(client: Client, args: argparse.Namespace) -> None:
     if "PRIVATE KEY" in text or text.startswith("PuTTY-User-Key-File"):
         raise UsageError("that is a private key; give the public one, in a .pub file")
     if not re.fullmatch(PUBLIC_KEY, text):
-        word = shorten(path, 60)
+        word = shorten(path, 120)
         raise UsageError(f"'{word}' is neither a public SSH key nor a file with one")
     args.ssh_key = text
 
@@ -4121,6 +4123,8 @@ VARIABLE_COLUMNS = (
     Column("Value", "value", "", "its value, masked without -s", essential=True),
 )
 
+# Secrets may start with dashes, as private keys do, and an error about an unknown
+# option would show them: hence `pass_on`.
 KEY_COMMANDS = (
     Command("show ssh-keys", "list the SSH keys of your account", SSH_KEYS),
     Command("create ssh-key", "add an SSH key to your account",
@@ -4130,14 +4134,14 @@ KEY_COMMANDS = (
         Arg("ssh_key?", f"{KEY_HELP}; without it, stdin or the key in ~/.ssh",
             say=without_data),
         Arg("--ssh-key", "same as an option", stands_for="ssh_key"), YES_ARG,
-        example="create ssh-key ~/.ssh/id_ed25519.pub",
+        example="create ssh-key ~/.ssh/id_ed25519.pub", pass_on=True,
     ),
     Command("update ssh-key", "replace an SSH key of your account",
         KeyChange("PUT /api/v0/ssh/{id}/", "SSH key {id}: replaced by {said}",
             body={"id": "{id}"}, prepare=read_key, proof="success|key"),
         Arg("id", "id of the key", identifier),
         Arg("ssh_key", KEY_HELP, say=without_data),
-        example="update ssh-key 211 ~/.ssh/id_ed25519.pub",
+        example="update ssh-key 211 ~/.ssh/id_ed25519.pub", pass_on=True,
     ),
     Command("delete ssh-key", "remove SSH keys from your account, not from instances",
         KeyChange("DELETE /api/v0/ssh/{id}/", "SSH key {id}: deleted",
@@ -4151,7 +4155,7 @@ KEY_COMMANDS = (
         INSTANCE_ID,
         Arg("ssh_key", f"{KEY_HELP}; or the id of a key of your account",
             say=without_data),
-        example="attach ssh 5001 ~/.ssh/id_ed25519.pub",
+        example="attach ssh 5001 ~/.ssh/id_ed25519.pub", pass_on=True,
     ),
     Command("detach ssh", "remove an SSH key from an instance",
         Request("DELETE /api/v0/instances/{id}/ssh/{key}/",
@@ -4171,12 +4175,12 @@ KEY_COMMANDS = (
     Command("create env-var", "add a variable for new instances",
         Request("POST /api/v0/secrets/", "variable {name}: created",
             prepare=read_value),
-        *VARIABLE_ARGS, example="create env-var HF_TOKEN -",
+        *VARIABLE_ARGS, example="create env-var HF_TOKEN -", pass_on=True,
     ),
     Command("update env-var", "change the value of a variable",
         Request("PUT /api/v0/secrets/", "variable {name}: updated",
             prepare=read_value),
-        *VARIABLE_ARGS, example="update env-var HF_TOKEN -",
+        *VARIABLE_ARGS, example="update env-var HF_TOKEN -", pass_on=True,
     ),
     Command("delete env-var", "delete a variable",
         Request("DELETE /api/v0/secrets/", "variable {name}: deleted",

@@ -200,6 +200,17 @@ def test_only_an_https_address_is_fetched(
     assert names(box) == ["request_logs"]
 
 
+def test_a_response_that_is_a_list_names_no_file(
+    run: Program, box: Sandbox, state: Renting
+) -> None:
+    box.fault("request_logs", "array")
+    ran = run("logs", "5001")
+    assert (ran.status, one_line(ran)) == (
+        1,
+        "vast.py: the response names no result\n",
+    )
+
+
 def test_the_other_name_of_the_address(
     run: Program, box: Sandbox, state: Renting, plan: Plan
 ) -> None:
