@@ -53,6 +53,4 @@ def fill(value: Any, names: Mapping[str, Any]) -> Any:
     only = re.fullmatch(r"\{(\w+)\}", value)
     if only and only[1] in names:
         return names[only[1]]
-    return re.sub(
-        r"\{(\w+)\}", lambda match: str(names.get(match[1], match[0])), value
-    )
+    return re.sub(r"\{(\w+)\}", lambda match: str(names.get(match[1], match[0])), value)
