@@ -778,7 +778,8 @@ def at(field: str, format: str = "%Y-%m-%d_%H:%M") -> Callable[[Row, float], obj
 
 class Environment:
     """What a run touches outside itself: variables, clock and streams, handed in so
-    that tests need not wait. `now` and `monotonic` give seconds.
+    that tests need not wait. `now` and `monotonic` give seconds; `execute` starts a
+    program in place of this one.
 
     Notes and progress go to stderr, questions to the terminal.
     """
@@ -792,9 +793,10 @@ class Environment:
         now: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
+        execute: Callable[[str, list[str]], object] = os.execvp,
     ) -> None:
         self.stdout, self.stderr, self.stdin = stdout, stderr, stdin
-        self.environ = environ
+        self.environ, self.execute = environ, execute
         self.now, self.monotonic, self.sleep = now, monotonic, sleep
         self.rewriting = False  # whether a progress line stands on the terminal
 
@@ -836,6 +838,15 @@ class Environment:
             self.rewriting = True
         elif milestone:
             self.note(text)
+
+    def become(self, words: list[str]) -> None:
+        """Let another program take the place of this one. Raises UsageError."""
+        self.write_error("")
+        try:
+            self.execute(words[0], words)
+        except OSError as error:
+            reason = f"cannot run {words[0]}: {error.strerror}"
+            raise UsageError(reason, "program") from None
 
     def can_ask(self) -> bool:
         """Return whether somebody sits at the terminal."""
@@ -921,6 +932,11 @@ def base_url(text: str) -> str:
 def home(environ: Mapping[str, str]) -> str:
     """Return the user's home directory."""
     return environ.get("HOME") or os.path.expanduser("~")
+
+
+def expand_home(path: str, environ: Mapping[str, str]) -> str:
+    """Return the path of a file with ~ replaced, where the shell left that to us."""
+    return home(environ) + path[1:] if re.match("~(/|$)", path) else path
 
 
 def key_files(environ: Mapping[str, str]) -> list[str]:
@@ -1455,7 +1471,8 @@ class Client:
 
     def fetch(self, url: str) -> tuple[int, str]:
         """Return status and text of a file that the service made, which lies on another
-        host: no key is sent there, and nothing but https. Raises VastError, Failure."""
+        host: no key is sent there, and nothing but https. Bytes that are not UTF-8 are
+        surrogates. Raises VastError, Failure."""
         own = self.base(Call("GET", "/"))
         local = own.startswith("http:") and url.startswith(own + "/")
         if not url.startswith("https://") and not local:
@@ -1465,7 +1482,7 @@ class Client:
         http.auth = lambda request: request  # otherwise ~/.netrc would be asked
         request = {"method": "GET", "url": url}
         response, body = Transfer(http, request, None).finish(self.env.monotonic)
-        return response.status_code, body.decode("utf-8", "replace")
+        return response.status_code, body.decode("utf-8", "surrogateescape")
 
     def authorize(self, request: PreparedRequest) -> PreparedRequest:
         """Put the key into a request's header."""
@@ -3598,12 +3615,580 @@ INSTANCE_COMMANDS = (
 
 # --- copying and logs -----------------------------------------------------------------
 
-COPYING_COMMANDS: tuple[Command, ...] = ()
+
+def fetch_result(client: Client, reply: Row, timeout: float) -> str:
+    """Return the text of the file that a response names, once it is there.
+
+    Raises VastError when it is not after `timeout` seconds.
+    """
+    url = str(reply.get("result_url") or reply.get("temp_download_url"))
+    env, start, pause = client.env, client.env.monotonic(), 0.3
+    while True:
+        env.sleep(pause)
+        try:
+            status, text = client.fetch(url)
+        except Failure:  # as good as not there yet
+            status = 0
+        if status == 200:
+            return text
+        taken = env.monotonic() - start
+        if taken + pause > timeout:
+            told = f"the service says: {reply.get('msg') or 'nothing'}"
+            raise VastError(f"no result after {taken:.0f} s; {told}", "timeout")
+        if taken > 1:
+            env.progress(f"waiting for the result ({taken:.0f} s)")
+        pause = min(pause * 1.5, POLL)
+
+
+def as_output(text: str, env: Environment) -> bytes:
+    """Return strangers' text for stdout: as it is, but on a terminal without control
+    characters other than tabs."""
+    if env.on_terminal():
+        lines = [line.rstrip("\r").split("\t") for line in text.split("\n")]
+        text = "\n".join("\t".join(map(visible, parts)) for parts in lines)
+    return text.encode("utf-8", "surrogateescape")
+
+
+def show_result(client: Client, args: argparse.Namespace, reply: Row) -> Shown:
+    """Return what shows the text that a response only names."""
+    text = fetch_result(client, reply, args.timeout)
+    return Result({**reply, "text": text}) if args.raw else as_output(text, client.env)
+
+
+def show_log(client: Client, args: argparse.Namespace) -> Iterator[Shown]:
+    """Show the end of an instance's log, and what is added to it if asked to."""
+    if args.follow and args.raw:
+        raise UsageError("--follow excludes --raw")
+    path = f"/api/v0/instances/request_logs/{args.id}/"
+    call = Call("PUT", path, given(LOG_ARGS, args), read=True)
+    if args.follow:
+        yield from follow_log(client, args, call)
+    else:
+        yield show_result(client, args, client.send(call))
+
+
+def follow_log(client: Client, args: argparse.Namespace, call: Call) -> Iterator[Shown]:
+    """Show what is added to a log, until Ctrl-C or until nobody reads it."""
+    env, stdout, known = client.env, client.env.stdout, ""
+    try:
+        while env.stdout is stdout:  # another one: the pipe was closed
+            text = fetch_result(client, client.send(call), args.timeout)
+            added = text_after(known, text)
+            if known and added == text:
+                env.note("the log does not go on where it ended; lines may be missing")
+            if added:
+                known = text
+                yield as_output(added, env)
+            call.body = {**(call.body or {}), "tail": "1000"}
+            env.sleep(POLL)
+    except (KeyboardInterrupt, Interrupted) as cause:
+        raise Interrupted("", cause) from None
+
+
+def text_after(known: str, text: str) -> str:
+    """Return what the end of a log has beyond what is known of it: all of it when they
+    share nothing. An older one, which may come again, has nothing."""
+    if text in known:
+        return ""
+    if known in text:
+        return text[text.find(known) + len(known) :]
+    for line in re.finditer("(?m)^", known):
+        start = line.start()
+        likely = text.startswith(known[start : start + 64])  # whole copies take time
+        if likely and text.startswith(known[start:]):
+            return text[len(known) - start :]
+    return text
+
+
+def ask_first(client: Client, args: argparse.Namespace, question: str) -> None:
+    """Ask before harm is done, unless -y was given. Raises NotDone."""
+    if not args.yes and not client.dry_run:
+        client.env.confirm(question)
+
+
+EXECUTE = Request(
+    "PUT /api/v0/instances/command/{id}/", "instance {id}: command sent",
+    body={"command": "{command}"}, schedule=True, proof="success|result_url",
+    doubt="the command may or may not have run on instance {id}", look="show instances",
+)  # fmt: skip
+
+
+def execute(client: Client, args: argparse.Namespace) -> Iterator[Shown]:
+    """Have the service run a command on the disk of a stopped instance."""
+    from shlex import quote
+
+    command = args.command = " ".join(args.command)
+    verb = command.partition(" ")[0].strip()
+    hint = (
+        "the service runs only ls, rm and du, on the disk of a stopped instance;"
+        f" otherwise: {PROGRAM} ssh {args.id} {quote(command)}"
+    )
+    if verb not in ("ls", "rm", "du"):
+        raise UsageError(hint)
+    if len(command) > 512:
+        raise UsageError("the command is too long: at most 512 characters")
+    if verb == "rm" and args.schedule is None:
+        ask_first(client, args, f"run '{command}' on instance {args.id}?")
+    try:
+        [result] = EXECUTE(client, args)
+    except VastError as error:
+        if error.http == 400:
+            raise VastError(f"{error} ({hint})", error.slug, 400) from None
+        raise
+    assert isinstance(result, Result)
+    yield result if args.schedule else show_result(client, args, result.value)
+
+
+def ssh(client: Client, args: argparse.Namespace) -> Iterable[Shown]:
+    """Let ssh take the place of this program."""
+    found = address_result(the_instance(client, args.id), "ssh").value
+    target = ["-p", str(found["port"]), f"root@{found['host']}"]
+    client.env.become(["ssh", *target, *(args.command or ())])
+    return ()
+
+
+SIDE_IDS = r"local|((C|V|vast)\.)?[0-9]{1,18}|(drive|s3|b2|dropbox|hf)(\.[0-9]{1,18})?"
+
+
+def copy_side(text: str) -> tuple[str | int | None, str]:
+    """Parse one side of a copy: its id for the service, None for this machine, and the
+    path. A number alone is a whole instance."""
+    if re.fullmatch("[0-9]{1,18}", text):
+        return int(text), "/"
+    name, colon, path = text.partition(":")
+    if not colon or "/" in name:
+        name, path = "local", text
+    if not re.fullmatch(SIDE_IDS, name) or not path or path.startswith(":"):
+        rule = f"use ID:/path for an instance, local:{text} for this machine"
+        raise invalid("address", text, rule)
+    return (None if name == "local" else name), path
+
+
+def instance_of(side: tuple[str | int | None, str]) -> int | None:
+    """Return the id of the instance that one side of a copy is, None for others."""
+    number = re.fullmatch(r"(?:C\.)?([0-9]+)", str(side[0]))
+    return int(number[1]) if number else None
+
+
+def check_copy(args: argparse.Namespace, here: bool) -> None:
+    """Refuse what can't be copied; `here`: with this machine. Raises UsageError."""
+    more, into = args.rsync_args or [], args.dst_path.rstrip("/")
+    if more and not more[0].startswith("-"):
+        raise UsageError(f"unexpected argument '{more[0]}'; write ID:/path")
+    if str(args.dst_id).startswith("vast."):
+        raise UsageError("nothing can be copied into a backup")
+    if args.id is None and (here or args.wait):
+        raise UsageError("one side must be an instance, written as ID:/path")
+    if not here and (more or args.identity or args.exclude or args.delete):
+        raise UsageError("options for rsync are only for copies with this machine")
+    vital = instance_of(args.dst) and into in ("", "/root")
+    if vital and not here and not args.whole:
+        raise UsageError(f"copying into {args.dst_path} breaks ssh; name a directory")
+
+
+def copy(client: Client, args: argparse.Namespace) -> Iterator[Shown]:
+    """Copy between two sides, of which this machine may be one."""
+    args.src_id, args.src_path = args.src
+    args.dst_id, args.dst_path = args.dst
+    args.id = instance_of(args.dst) or instance_of(args.src)
+    args.whole = type(args.src_id) is type(args.dst_id) is int
+    here = args.src_id is None or args.dst_id is None
+    check_copy(args, here)
+    if args.whole:
+        question = f"replace the whole disk of {args.dst_id} by that of {args.src_id}?"
+        ask_first(client, args, question)
+    if args.delete:
+        question = f"delete in {args.dst_path} what {args.src_path} does not have?"
+        ask_first(client, args, question)
+    if here:
+        yield from copy_with_rsync(client, args)
+        return
+    yield from REMOTE_COPY(client, args)
+    if not args.wait:
+        client.env.note("the service goes on copying; --wait follows it to its end")
+
+
+def copy_with_rsync(client: Client, args: argparse.Namespace) -> Iterator[Shown]:
+    """Let rsync take the place of this program, with the options that the vendor's
+    client gives it; the other end is the host's own ssh server."""
+    from shutil import which as find_program
+
+    up, env = args.src_id is None, client.env
+    near, far = (args.src_path, args.dst) if up else (args.dst_path, args.src)
+    end = "dst" if up else "src"
+    call = REMOTE_COPY.call(args)
+    call.path = "/api/v0/commands/rsync/"
+    reply = client.send(call)
+    address = as_address(reply.get(f"{end}_addr"), reply.get(f"{end}_port"))
+    if not address:
+        raise VastError("the response has no address to copy with", BAD_REPLY)
+    for name in ("rsync", "ssh"):
+        if not find_program(name, path=env.environ.get("PATH")):
+            raise UsageError(f"{name} is not installed; copying needs it", "program")
+    near = os.path.join(".", expand_home(near, env.environ))  # never an option
+    if not up:
+        try:
+            os.makedirs(os.path.dirname(near), exist_ok=True)
+        except OSError as error:
+            raise UsageError(f"cannot create {near}: {error.strerror}") from None
+    host = f"[{address[0]}]" if ":" in address[0] else address[0]
+    remote = f"vastai_kaalia@{host}::{far[0]}/{far[1]}"
+    if args.raw:
+        yield json_text(without_credentials(reply), env.on_terminal())
+    # rsync itself splits what is behind -e.
+    key = "-i '" + args.identity.replace("'", "''") + "' " if args.identity else ""
+    shell = f"ssh {key}-p {address[1]} -o StrictHostKeyChecking=no"
+    words = ["rsync", "-arz", *(["-q"] if args.raw else ["-v", "--progress"])]
+    words += ["-e", shell, *(f"--exclude={pattern}" for pattern in args.exclude or ())]
+    words += [*["--delete"] * args.delete, *(args.rsync_args or ())]
+    env.become([*words, *([near, remote] if up else [remote, near])])
+
+
+COPY_ENDED = r"(?i)\b(done|complete|completed|finished|copied)\b|\b100 ?%"
+COPY_FAILED = r"(?i)error|fail|denied|refused|abort|cancel"
+
+
+def copy_ended(client: Client, number: int, deadline: float) -> Row | None:
+    """Return the instance once its status message tells the end of a copy; for a while
+    it may be that of before. Raises VastError when the copy failed, NotDone."""
+    env, start, first, before = client.env, client.env.monotonic(), "", ""
+    while True:
+        status, message, row = observe(client, number)
+        text, taken = f"instance {number}: {message or status}", env.monotonic() - start
+        first = first or text
+        news = text != first or taken >= STALE
+        if status == "gone" or (row and news and re.search(COPY_FAILED, message)):
+            raise VastError(text, "copy_failed")
+        if row and news and re.search(COPY_ENDED, message):
+            env.note(text)
+            return row
+        env.progress(f"{text} ({taken:.0f} s)", milestone=text != before)
+        if env.monotonic() + POLL > deadline:
+            stop = f"to stop it: {PROGRAM} cancel copy {number}"
+            raise NotDone(f"no end after {taken:.0f} s; {text}; {stop}", "timeout")
+        before = text
+        env.sleep(POLL)
+
+
+REMOTE_COPY = Request(
+    "PUT /api/v0/commands/copy_direct/", "copy to {dst_id}:{dst_path}: started",
+    body={"client_id": "me", "src_id": "{src_id}", "dst_id": "{dst_id}",
+          "src_path": "{src_path}", "dst_path": "{dst_path}"},
+    goal=copy_ended, look="show instances",
+)  # fmt: skip
+
+
+def copy_target(text: str) -> int:
+    """Parse the id of an instance, which may have a path as in `copy`."""
+    return identifier(re.sub(r"^C\.|:.+", "", text))
+
+
+def repository(text: str) -> str:
+    """Parse the name of a repository of images; the service adds a tag of its own."""
+    if not re.fullmatch(r"[\w-]*[.:][\w.:-]*(/[\w.-]+)+", text):
+        raise invalid("repository", text, "use docker.io/USER/NAME, without a tag")
+    return text
+
+
+def read_password(client: Client, args: argparse.Namespace) -> None:
+    """Read the registry's password: given, in the environment, or asked for."""
+    known = client.env.environ.get("DOCKER_LOGIN_PASS") or "-"
+    value = args.docker_login_pass or known
+    args.docker_login_pass = secret_value(value, client.env, "Registry password: ")
+
+
+CONNECTION_COLUMNS = (
+    Column("ID", "id", "d", "id, for cloud copy", essential=True),
+    Column("Type", "cloud_type", "", "the kind of cloud", essential=True),
+    Column("Name", "name", "", "your name for it", essential=True),
+)
+LINES = number("number of lines", least=1, whole=True)
+LOG_ARGS = (
+    Arg("--tail", "number of lines (1000)", lambda text: str(LINES(text))),
+    Arg("--filter", "only lines that match this grep pattern"),
+    Arg("--daemon-logs", "the log of the host's daemon, not the container's",
+        stands_for="--daemon=true"),
+    Arg("--daemon", wire="daemon_logs"),
+)  # fmt: skip
+RESULT_TIMEOUT = Arg("--timeout", "wait at most this many seconds for the result (60)",
+    number("time", "seconds", 0), default=60.0, wire="")  # fmt: skip
+
+COPYING_COMMANDS = (
+    Command("logs", "show the end of an instance's log", show_log,
+        INSTANCE_ID, *LOG_ARGS,
+        Arg("-f --follow", "show new lines as they come, until Ctrl-C", bool),
+        RESULT_TIMEOUT, example="logs 5001 --tail 100 --follow",
+    ),
+    Command("execute", "run ls, rm or du on the disk of a stopped instance", execute,
+        INSTANCE_ID, Arg("command+", "the command, best in quotes"),
+        RESULT_TIMEOUT, *EXECUTE.extra_args,
+        example="execute 5001 'ls -l /root'", pass_on=True,
+    ),
+    Command("ssh", "log in to an instance, or run a command there", ssh, INSTANCE_ID,
+        Arg("command...", "a command, after any options for ssh: -i KEY, -L …"),
+        example="ssh 5001 -L 8080:localhost:8080 nvidia-smi", pass_on=True,
+        notes=lambda: "The exit status is that of ssh, which is the command's.",
+    ),
+    Command("copy", "copy files from or to an instance, or between remote sides", copy,
+        Arg("src", "ID:/path, PATH, V.ID:/path (a volume), s3.ID:/path (a cloud)",
+            copy_side),
+        Arg("dst", "the same; an ID alone is a whole VM", copy_side),
+        Arg("rsync_args...", "what follows -- is passed on to rsync"),
+        Arg("-i --identity", "file of the private SSH key", file_name),
+        Arg("--exclude", "leave out files that match; may be repeated", append=True),
+        Arg("--delete", "delete files in DST that SRC does not have", bool),
+        YES_ARG, *REMOTE_COPY.extra_args,
+        example="copy 5001:/workspace/results/ ./results/",
+        notes=lambda: "With this machine, rsync copies, and its exit status counts.\n"
+        "A directory is copied into DST; with / at the end of SRC, its contents are.",
+    ),
+    Command("cancel copy", "stop a copy to an instance",
+        Request("DELETE /api/v0/commands/copy_direct/", "instance {id}: copy canceled",
+            body={"client_id": "me", "dst_id": "{id}"}, look="show instances"),
+        Arg("id", "the instance", copy_target), example="cancel copy 5001",
+    ),
+    Command("cancel sync", "stop a cloud copy",
+        Request("DELETE /api/v0/commands/rclone/", "instance {id}: cloud copy canceled",
+            body={"client_id": "me", "dst_id": "{id}"}, look="show instances"),
+        Arg("id", "the instance", copy_target), example="cancel sync 5001",
+    ),
+    Command("cloud copy", "copy between an instance and one of your cloud connections",
+        Request("POST /api/v0/commands/rclone/",
+            "instance {instance}: cloud copy started",
+            prepare=lambda client, args: setattr(args, "id", int(args.instance)),
+            note="the instance's status message shows the progress",
+            schedule=True, look="show instance {instance}"),
+        Arg("--src", "path to copy from", required=True),
+        Arg("--dst", "path to copy to (/workspace)", default="/workspace"),
+        Arg("--instance", "id of the instance", lambda text: str(copy_target(text)),
+            wire="instance_id", required=True),
+        Arg("--connection", "id of the connection, see show connections",
+            lambda text: str(identifier(text)), wire="selected", required=True),
+        Arg("--transfer", "Instance to Cloud, or Cloud To Instance", required=True,
+            type=Choice("transfer", "Instance to Cloud", "Cloud To Instance")),
+        Arg("--flags", append=True),
+        Arg("--rclone-dry-run", "only say what would be done",
+            stands_for="--flags=--dry-run"),
+        Arg("--size-only", "compare sizes only", stands_for="--flags=--size-only"),
+        Arg("--ignore-existing", "skip files that exist in DST",
+            stands_for="--flags=--ignore-existing"),
+        Arg("--update", "skip files newer in DST", stands_for="--flags=--update"),
+        Arg("--delete-excluded", "delete files in DST that are left out",
+            stands_for="--flags=--delete-excluded"),
+        example="cloud copy --src /bucket --dst /workspace --instance 5001 \\\n"
+        "    --connection 1001 --transfer 'Cloud To Instance'",
+    ),
+    Command("show connections", "list your connections to clouds",
+        Listing("GET /api/v0/users/cloud_integrations/", CONNECTION_COLUMNS),
+    ),
+    Command("take snapshot", "push an instance's container to a registry as an image",
+        Request("POST /api/v0/instances/take_snapshot/{id}/",
+            "instance {id}: snapshot started; {reply[msg]}", once=True,
+            doubt="a snapshot of instance {id} may or may not have been started",
+            look="show instance {id}", prepare=read_password),
+        INSTANCE_ID,
+        Arg("--repo", "the repository, with the registry's host and without a tag",
+            repository, wire="personal_repo", required=True),
+        Arg("--docker_login_user", "your name at the registry", required=True),
+        Arg("--docker_login_pass", "the password; DOCKER_LOGIN_PASS or - is safer",
+            secret=True),
+        Arg("--container_registry", "the registry (docker.io)", default="docker.io"),
+        Arg("--pause", "true or false: pause the container meanwhile (true)",
+            Choice("answer", "true", "false"), default="true"),
+        example="take snapshot 5001 --repo docker.io/me/app --docker_login_user me",
+    ),
+)  # fmt: skip
 
 
 # --- SSH keys and environment variables -----------------------------------------------
 
-KEY_COMMANDS: tuple[Command, ...] = ()
+PUBLIC_KEY = (
+    r"(ssh-(rsa|dss|ed25519)|ecdsa-sha2-[\w-]+|sk-(ssh|ecdsa)-[\w@.-]+)"
+    r"\s+[A-Za-z0-9+/]{16,}={0,3}(\s+.*)?"
+)
+
+
+def read_key(client: Client, args: argparse.Namespace) -> None:
+    """Put the text of a public key in place of its file's name, of - for stdin, or of
+    nothing, which is the key in ~/.ssh at a terminal. Raises UsageError, NotDone."""
+    env, text = client.env, args.ssh_key
+    if text == "-" or (text is None and not env.can_ask()):
+        text = env.read_line()
+    if text is None:
+        names = ("id_ed25519.pub", "id_ecdsa.pub", "id_rsa.pub")
+        paths = [os.path.join(home(env.environ), ".ssh", name) for name in names]
+        text = next(filter(os.path.isfile, paths), "")
+        if not text:
+            raise UsageError("you have no SSH key; create one with: ssh-keygen")
+        ask_first(client, args, f"add {text} to your account?")
+    path = expand_home(text, env.environ)
+    text = (read_text(path) if os.path.isfile(path) else text).strip()
+    if "PRIVATE KEY" in text or text.startswith("PuTTY-User-Key-File"):
+        raise UsageError("that is a private key; give the public one, in a .pub file")
+    if not re.fullmatch(PUBLIC_KEY, text):
+        word = shorten(path, 60)
+        raise UsageError(f"'{word}' is neither a public SSH key nor a file with one")
+    args.ssh_key = text
+
+
+def without_data(key: str) -> str:
+    """Return the type and the comment of a public key."""
+    return re.sub(r"\s+\S{16,}", "", key, count=1)
+
+
+def read_key_or_id(client: Client, args: argparse.Namespace) -> None:
+    """Do the same; a number is the id of one of the account's keys."""
+    if args.ssh_key.isdecimal():
+        rows = SSH_KEYS.fetched(client, args)
+        found = [row for row in rows if str(row.get("id")) == args.ssh_key]
+        if not found:
+            raise VastError(f"there is no SSH key {args.ssh_key}", "no_ssh_key")
+        args.ssh_key = str(found[0].get("key"))
+    read_key(client, args)
+
+
+class KeyChange(Request):
+    """A kind of command: changes SSH keys, where two refusals mean something else."""
+
+    def send(self, client: Client, args: argparse.Namespace, scheduled: bool) -> Result:
+        try:
+            return super().send(client, args, scheduled)
+        except VastError as error:
+            if "already associated" in str(error):
+                done = f"instance {args.id}: SSH key already attached"
+                return Result({"success": True, "msg": str(error)}, done)
+            if error.slug != "no_ssh_key" or "/ssh/{id}/" not in self.path:
+                raise
+            msg = f"there is no SSH key {args.id}"
+            raise VastError(msg, error.slug, error.http) from None
+
+
+def key_words(row: Row) -> list[str]:
+    """Return type, data and comment of a row's public key, "" for what is missing."""
+    key = str(row.get("key") or row.get("public_key") or "")
+    return [*key.split(None, 2), "", "", ""][:3]
+
+
+SSH_KEY_COLUMNS = (
+    Column("ID", "id", "d", "id of the key", essential=True),
+    Column("Type", lambda row, now: key_words(row)[0], "", "kind of key"),
+    Column("End", lambda row, now: key_words(row)[1][-12:], "",
+           "its last characters, to tell keys apart", essential=True),
+    Column("Created", "created_at", "", "when it was added"),
+    Column("Comment", lambda row, now: key_words(row)[2], "",
+           "what follows the key", essential=True),
+)  # fmt: skip
+SSH_KEYS = Listing("GET /api/v0/ssh/", SSH_KEY_COLUMNS, empty_on=(404,))
+
+
+def find_instance_keys(client: Client, args: argparse.Namespace) -> list[Row]:
+    """Return the keys of an instance, which come as JSON text."""
+    reply = client.send(Call("GET", f"/api/v0/instances/{args.id}/ssh/"))
+    try:
+        reply = {"ssh_keys": json.loads(reply["ssh_keys"])}
+    except (ValueError, LookupError, TypeError):  # not text
+        pass
+    return rows_of(reply, "ssh_keys")
+
+
+def find_variables(client: Client, args: argparse.Namespace) -> list[Row]:
+    """Return the account's variables, their values masked unless asked for."""
+    reply = client.send(Call("GET", "/api/v0/secrets/"))
+    return [
+        {"key": name, "value": value if args.show_values else "*****"}
+        for secrets in rows_of(reply, "secrets")
+        for name, value in sorted(secrets.items())
+    ]
+
+
+def variable_name(text: str) -> str:
+    """Parse the name of a variable; the service has them in capitals."""
+    if not re.fullmatch(r"(?a)[A-Za-z_]\w*", text):
+        raise invalid("name", text, "must be letters, digits and _")
+    return text.upper()
+
+
+def read_value(client: Client, args: argparse.Namespace) -> None:
+    """Read the value of a variable that is not on the command line."""
+    value = "-" if args.value is None else args.value
+    args.value = secret_value(value, client.env, "Value: ")
+
+
+KEY_HELP = "a public key, the name of its .pub file, or - for stdin"
+VARIABLE = Arg("name", "name of the variable", variable_name, wire="key")
+VARIABLE_ARGS = (
+    VARIABLE,
+    Arg("value?", "its value; without it, or with -, a prompt or stdin", secret=True),
+    Arg("--value", "same as an option", stands_for="value"),
+)
+VARIABLE_COLUMNS = (
+    Column("Name", "key", "", "name of the variable", essential=True),
+    Column("Value", "value", "", "its value, masked without -s", essential=True),
+)
+
+KEY_COMMANDS = (
+    Command("show ssh-keys", "list the SSH keys of your account", SSH_KEYS),
+    Command("create ssh-key", "add an SSH key to your account",
+        KeyChange("POST /api/v0/ssh/", "SSH key {said}: added to your account",
+            doubt="the SSH key may or may not have been added", prepare=read_key,
+            once=True, proof="success|key"),
+        Arg("ssh_key?", f"{KEY_HELP}; without it, stdin or the key in ~/.ssh",
+            say=without_data),
+        Arg("--ssh-key", "same as an option", stands_for="ssh_key"), YES_ARG,
+        example="create ssh-key ~/.ssh/id_ed25519.pub",
+    ),
+    Command("update ssh-key", "replace an SSH key of your account",
+        KeyChange("PUT /api/v0/ssh/{id}/", "SSH key {id}: replaced by {said}",
+            body={"id": "{id}"}, prepare=read_key, proof="success|key"),
+        Arg("id", "id of the key", identifier),
+        Arg("ssh_key", KEY_HELP, say=without_data),
+        example="update ssh-key 211 ~/.ssh/id_ed25519.pub",
+    ),
+    Command("delete ssh-key", "remove SSH keys from your account, not from instances",
+        KeyChange("DELETE /api/v0/ssh/{id}/", "SSH key {id}: deleted",
+            ask="delete {which} from your account?"),
+        ids("one or more ids of keys"), example="delete ssh-key 211",
+    ),
+    Command("attach ssh", "let an SSH key log in to an instance",
+        KeyChange("POST /api/v0/instances/{id}/ssh/",
+            "instance {id}: SSH key {said} attached", prepare=read_key_or_id,
+            look="show instance-ssh-keys {id}"),
+        INSTANCE_ID,
+        Arg("ssh_key", f"{KEY_HELP}; or the id of a key of your account",
+            say=without_data),
+        example="attach ssh 5001 ~/.ssh/id_ed25519.pub",
+    ),
+    Command("detach ssh", "remove an SSH key from an instance",
+        Request("DELETE /api/v0/instances/{id}/ssh/{key}/",
+            "instance {id}: SSH key {key} detached",
+            look="show instance-ssh-keys {id}"),
+        INSTANCE_ID, Arg("key", "id of the key", identifier),
+        example="detach ssh 5001 211",
+    ),
+    Command("show instance-ssh-keys", "list the SSH keys of an instance",
+        Listing("", SSH_KEY_COLUMNS, fetch=find_instance_keys), INSTANCE_ID,
+        example="show instance-ssh-keys 5001",
+    ),
+    Command("show env-vars", "list the variables that your instances get",
+        Listing("", VARIABLE_COLUMNS, fetch=find_variables, key="key"),
+        Arg("-s --show-values", "show the values", bool),
+    ),
+    Command("create env-var", "add a variable for new instances",
+        Request("POST /api/v0/secrets/", "variable {name}: created",
+            prepare=read_value),
+        *VARIABLE_ARGS, example="create env-var HF_TOKEN -",
+    ),
+    Command("update env-var", "change the value of a variable",
+        Request("PUT /api/v0/secrets/", "variable {name}: updated",
+            prepare=read_value),
+        *VARIABLE_ARGS, example="update env-var HF_TOKEN -",
+    ),
+    Command("delete env-var", "delete a variable",
+        Request("DELETE /api/v0/secrets/", "variable {name}: deleted",
+            ask="delete variable {name}?"),
+        VARIABLE, example="delete env-var HF_TOKEN",
+    ),
+)  # fmt: skip
 
 
 # --- templates ------------------------------------------------------------------------
@@ -5205,6 +5790,8 @@ class Output:
             if GRAVEST.index(status) < GRAVEST.index(ExitStatus.UNREACHABLE):
                 error.status = status
         self.worsen(error.status)
+        if not str(error):  # Ctrl-C, where that is the way to end a command
+            return self.env.write_error("")
         if self.raw:
             self.env.write_error(json.dumps(error.as_json(), sort_keys=True) + "\n")
             return
