@@ -492,7 +492,10 @@ def is_secret_variable(name: object, value: object) -> bool:
 
 
 def mask_variables(variables: object) -> object:
-    """Return environment variables, an object or pairs, with secret values masked."""
+    """Return environment variables, an object, pairs or Docker's options as a template
+    has them, with secret values masked."""
+    if isinstance(variables, str):
+        return mask_options(variables)
     if isinstance(variables, dict):
         return {
             name: MASK if is_secret_variable(name, value) else value
@@ -508,6 +511,22 @@ def mask_variables(variables: object) -> object:
     return variables
 
 
+def mask_options(text: str) -> str:
+    """Return "-e TOKEN=abc -p 80:80" with secret values masked."""
+    import shlex
+
+    try:
+        words = shlex.split(text)
+    except ValueError:
+        return MASK
+    pairs = [word.partition("=") for word in words]
+    masked = [
+        f"{name}={MASK}" if equals and is_secret_variable(name, value) else word
+        for word, (name, equals, value) in zip(words, pairs)
+    ]
+    return text if masked == words else shlex.join(masked)
+
+
 def without_credentials(value: Any) -> Any:
     """Return a decoded value without what lets others in; the given one stays as it is.
 
@@ -516,6 +535,8 @@ def without_credentials(value: Any) -> Any:
     if type(value) is dict:
         if not value.keys().isdisjoint(CREDENTIALS):
             value = {k: inner for k, inner in value.items() if k not in CREDENTIALS}
+        if type(value.get("env")) is str:
+            value = {**value, "env": mask_options(value["env"])}
         nested = {
             k: without_credentials(
                 mask_variables(inner) if k in ("env", "extra_env") else inner
@@ -620,6 +641,11 @@ def identifier(text: str) -> int:
     if not re.fullmatch("[0-9]{1,18}", text) or not int(text):
         raise invalid("id", text, "must be a whole number")
     return int(text)
+
+
+def volume_id(text: str) -> int:
+    """Parse the id of a volume: 9, or V.9 as the service writes it."""
+    return identifier(re.sub("^[vV][.]", "", text))
 
 
 def number(
@@ -753,19 +779,25 @@ def end_date(text: str) -> int:
     return parse_date(text, last=True)
 
 
-def format_time(seconds: object, format: str = "%Y-%m-%d %H:%M:%S %Z") -> str | None:
-    """Return unix seconds as a date in the local zone, None if they are not a date."""
+def format_time(
+    seconds: object, format: str = "%Y-%m-%d %H:%M:%S %Z", utc: bool = False
+) -> str | None:
+    """Return unix seconds as a date in the local zone (or UTC), None if they are not a
+    date."""
     if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
         return None
     try:
-        return time.strftime(format, time.localtime(seconds))
+        parts = time.gmtime(seconds) if utc else time.localtime(seconds)
+        return time.strftime(format, parts)
     except (ValueError, OverflowError, OSError):
         return None
 
 
-def at(field: str, format: str = "%Y-%m-%d_%H:%M") -> Callable[[Row, float], object]:
-    """Return a column's source: a field of unix seconds as a local date."""
-    return lambda row, now: format_time(row.get(field), format) or row.get(field)
+def at(
+    field: str, format: str = "%Y-%m-%d_%H:%M", utc: bool = False
+) -> Callable[[Row, float], object]:
+    """Return a column's source: a field of unix seconds as a local date, or in UTC."""
+    return lambda row, now: format_time(row.get(field), format, utc) or row.get(field)
 
 
 class Environment:
@@ -1077,7 +1109,7 @@ class Call:
 
     def endpoint(self) -> str:
         """Return what a rate limit counts: the method, and the path without its ids."""
-        return self.method + re.sub(r"/\d+", "/N", self.path)
+        return self.method + re.sub(r"/\d+", "/N", self.path.partition("?")[0])
 
     def in_doubt(self) -> str:
         """Return what to add to an error when a change may have been carried out."""
@@ -1926,16 +1958,17 @@ class Request(Kind):
             serverless=self.serverless,
         )
 
-    def confirm(self, client: Client, args: argparse.Namespace) -> None:
-        """Ask before harm is done. Raises NotDone."""
+    def confirm(self, client: Client, args: argparse.Namespace, when: str) -> None:
+        """Ask before harm is done, `when` it is scheduled for. Raises NotDone."""
         if not self.ask or args.yes or client.dry_run:
             return
         if not client.env.can_ask() and not self.required:
             return
         values = Values(vars(args), which=which(self.subject, args))
         question = self.ask if isinstance(self.ask, str) else self.ask(client, args)
+        question = question.format_map(values) if self.ask is question else question
         client.env.confirm(
-            question.format_map(values) if self.ask is question else question,
+            f"{when}: {question}" if when else question,
             self.typed.format_map(values),
             self.required,
         )
@@ -1943,9 +1976,9 @@ class Request(Kind):
     def __call__(self, client: Client, args: argparse.Namespace) -> Iterator[Shown]:
         if self.prepare:
             self.prepare(client, args)
-        scheduled = bool(self.schedule and check_schedule(args))
-        if not scheduled:
-            self.confirm(client, args)
+        when = check_schedule(client, args) if self.schedule else ""
+        self.confirm(client, args, when)
+        scheduled = bool(when)
         done: list[Result] = []
         for shown in self.one_by_one(client, args, scheduled):
             if isinstance(shown, Result):
@@ -2026,62 +2059,67 @@ def which(subject: str, args: argparse.Namespace) -> str:
     return plural.format_map(values)
 
 
-def check_schedule(args: argparse.Namespace) -> str | None:
-    """Return the frequency if a schedule was asked for. Raises UsageError."""
-    frequency: str | None = args.schedule
-    named = [name for name in ("start_date", "end_date", "day", "hour")
-             if getattr(args, name) is not None]  # fmt: skip
-    if frequency is None:
-        if named:
-            raise UsageError(f"--{named[0]} needs --schedule")
-        return None
-    if frequency == "HOURLY":
-        args.day, args.hour = args.day or "*", args.hour or "*"
-    if frequency == "DAILY":
-        args.day = args.day or "*"
-    args.day = schedule_part("day", args.day, 6)
-    args.hour = schedule_part("hour", args.hour, 23)
-    fixed = {"HOURLY": (None, None), "DAILY": (None, 0), "WEEKLY": (0, 0)}[frequency]
-    for name, value, needed in zip(("day", "hour"), (args.day, args.hour), fixed):
-        if (value is None) != (needed is None):
-            rule = "takes no" if needed is None else "needs a fixed"
-            raise UsageError(f"a {frequency} schedule {rule} --{name}")
-    return frequency
+# The day and the hour of a schedule that names none; "*" is any, and can't be changed.
+SCHEDULES = {"HOURLY": ("*", "*"), "DAILY": ("*", "0"), "WEEKLY": ("0", "0")}
+DAYS = "Sunday Monday Tuesday Wednesday Thursday Friday Saturday".split()
+DAY = 86400  # seconds
+SCHEDULE_KEYS = ("day_of_the_week", "hour_of_the_day", "min_of_the_hour")
 
 
-def schedule_part(name: str, text: str | None, most: int) -> int | None:
+def check_schedule(client: Client, args: argparse.Namespace) -> str:
+    """Return a schedule in words, "" if none was asked for; `args.job` becomes what the
+    service is to know of it. Raises UsageError."""
+    if args.schedule is None:
+        for name in ("start_date", "end_date", "day", "hour"):
+            if getattr(args, name) is not None:
+                raise UsageError(f"--{name} needs --schedule")
+        return ""
+    if getattr(args, "wait", False):
+        raise UsageError("--schedule excludes --wait: nothing is done now")
+    now = int(client.env.now())
+    start = now // DAY * DAY if args.start_date is None else args.start_date
+    end = max(start, now // DAY * DAY) + 7 * DAY
+    if args.end_date is not None:
+        end = args.end_date
+    if end <= max(start, now):
+        problem = "is over already" if end > start else "ends before it starts"
+        raise UsageError(f"the schedule {problem}; change --start_date or --end_date")
+    args.job = {
+        "start_time": start,
+        "end_time": end,
+        "day_of_the_week": schedule_part(args, "day", 6, SCHEDULES[args.schedule][0]),
+        "hour_of_the_day": schedule_part(args, "hour", 23, SCHEDULES[args.schedule][1]),
+        "frequency": args.schedule,
+    }
+    return describe_schedule(args.job)
+
+
+def schedule_part(
+    args: argparse.Namespace, name: str, most: int, default: str
+) -> int | None:
     """Return the day or hour of a schedule, None for any. Raises UsageError."""
-    if text == "*":
-        return None
-    value = as_int(text or "0")
-    if value is None or not 0 <= value <= most:
+    text = getattr(args, name) or default
+    value = as_int(text)
+    if text != "*" and (value is None or not 0 <= value <= most):
         raise UsageError(f"invalid {name} '{text}': must be from 0 to {most}, or *")
+    if (text == "*") != (default == "*"):
+        rule = "takes no" if default == "*" else "needs a number as its"
+        raise UsageError(f"--schedule {args.schedule} {rule} --{name}")
     return value
 
 
 def schedule_job(
     client: Client, args: argparse.Namespace, call: Call, instance: object
 ) -> Result:
-    """Have the service send a call on a schedule; it keeps it while this machine is off.
+    """Have the service send a call on a schedule, even while this machine is off.
 
     A job that exists for the same call (422) is replaced, after a question.
     """
-    day = 86400
-    start = args.start_date
-    if start is None:
-        start = int(client.env.now()) // day * day
-    end = args.end_date if args.end_date is not None else start + 7 * day
-    if start >= end:
-        raise UsageError("the schedule ends before it starts")
     job = {
-        "start_time": start,
-        "end_time": end,
+        **args.job,
         "api_endpoint": call.path,
         "request_method": call.method,
         "request_body": {**(call.body or {}), "instance_id": instance},
-        "day_of_the_week": args.day,
-        "hour_of_the_day": args.hour,
-        "frequency": args.schedule,
         "instance_id": instance,
     }
     doubt = f"the job may or may not exist; run `{PROGRAM} show scheduled-jobs` to see"
@@ -2090,31 +2128,33 @@ def schedule_job(
     try:
         reply = client.send(Call("POST", path, job, doubt=doubt, proof=proof))
     except VastError as error:
-        known = error.reply.get("scheduled_job_id") if error.http == 422 and isinstance(
-            error.reply, dict) else None  # fmt: skip
-        if not isinstance(known, int):
+        body = error.reply if isinstance(error.reply, dict) else {}
+        known = as_int(str(body.get("scheduled_job_id")))
+        if error.http != 422 or known is None:
             raise
         if not args.yes:
-            client.env.confirm(f"replace scheduled job {known}?")
+            client.env.confirm(f"instance {instance}: replace scheduled job {known}?")
         path += f"{known}/"
         reply = client.send(Call("PUT", path, job, doubt=doubt, proof=proof))
         reply.setdefault("scheduled_job_id", known)
-    when = describe_schedule(args.schedule, args.day, args.hour)
-    until = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(end))
-    number = reply.get("scheduled_job_id", "-")
-    done = f"instance {instance}: scheduled as job {number}, {when}, until {until}"
-    return Result(reply, done)
+    words = describe_schedule(job)
+    done = f"scheduled as job {reply.get('scheduled_job_id', '-')}, {words}"
+    dates = "from %Y-%m-%d %H:%M", "until %Y-%m-%d %H:%M UTC"
+    for name, format in zip(("start_time", "end_time"), dates):
+        done += f" {format_time(job[name], format, utc=True)}"
+    return Result(reply, f"instance {instance}: {done}")
 
 
-DAYS = "Sunday Monday Tuesday Wednesday Thursday Friday Saturday".split()
-
-
-def describe_schedule(frequency: str, day: object, hour: object) -> str:
-    """Return a schedule in words; its times are UTC."""
-    words = str(frequency).lower()
+def describe_schedule(job: Row) -> str:
+    """Return when a job runs, in words: "weekly on Sunday at 05:00 UTC"."""
+    words = str(job.get("frequency") or "-").lower()
+    day, hour, minute = (job.get(name) for name in SCHEDULE_KEYS)
     if isinstance(day, int) and 0 <= day < 7:
         words += f" on {DAYS[day]}"
-    return words + (f" at {hour:02d}:00 UTC" if isinstance(hour, int) else "")
+    past = f"{minute:02d}" if isinstance(minute, int) else "00"
+    if isinstance(hour, int):
+        return f"{words} at {hour:02d}:{past} UTC"
+    return f"{words} at minute {past}"
 
 
 if TYPE_CHECKING:  # pragma: no cover - only mypy reads it
@@ -2596,10 +2636,13 @@ def parse_query(
 
 
 def parse_order(
-    text: str, fields: Mapping[str, Field] | None = None
+    text: str,
+    fields: Mapping[str, Field] | None = None,
+    others: Sequence[str] = ROW_FIELDS,
 ) -> list[list[str]]:
     """Return sort keys as the service takes them: "dph, num_gpus-" is
-    [["dph_total", "asc"], ["num_gpus", "desc"]]. Raises QueryError."""
+    [["dph_total", "asc"], ["num_gpus", "desc"]]. `others` are keys that are no fields
+    of queries. Raises QueryError."""
     fields = fields or named_fields(FIELDS, OFFER_COLUMNS)
     order, start = [], 0
     for part in text.split(","):
@@ -2611,8 +2654,8 @@ def parse_order(
             msg = f"invalid sort key '{key}'; use dph, dph+, dph-, dph asc or dph desc"
             raise QueryError(msg, text, begin, end)
         field = fields.get(match["name"])
-        if not field and match["name"] not in ROW_FIELDS:
-            hint = did_you_mean(match["name"], [*fields, *ROW_FIELDS])
+        if not field and match["name"] not in others:
+            hint = did_you_mean(match["name"], [*fields, *others])
             msg = f"unknown sort key '{match['name']}'{hint}"
             raise QueryError(msg, text, begin, begin + match.end("name"))
         down = match["sign"] == "-" or match["word"] == "desc"
@@ -2733,49 +2776,66 @@ OFFER_COLUMNS = (
 )  # fmt: skip
 
 
-def fields_help() -> str:
-    """Return the grammar of queries and the list of fields."""
+def field_list(fields: Iterable[Field]) -> str:
+    """Return what can be searched by, one field a line."""
     lines = [
         f"  {field.name:<20}{field.kind:<8}{field.unit:<12}{field.help}".rstrip()
-        for field in FIELDS
+        for field in fields
     ]
-    return f"{GRAMMAR}\n\nfields, with type and unit:\n" + "\n".join(lines)
+    return "fields, with type and unit:\n" + "\n".join(lines)
+
+
+def fields_help() -> str:
+    """Return the grammar of queries and the list of fields."""
+    return f"{GRAMMAR}\n\n{field_list(FIELDS)}"
 
 
 def find_offers(client: Client, args: argparse.Namespace) -> list[Row]:
     """Return the offers that a query finds, in the order asked for."""
     defaults = {} if args.no_default else DEFAULT_FILTERS
-    filters, notes = parse_query(" ".join(args.query), defaults)
-    body: Row = {
-        **filters,
-        "order": parse_order(args.order),
-        "type": args.type,
-        "allocated_storage": args.storage,
-    }
+    body, notes = parse_query(" ".join(args.query), defaults)
+    more: Row = {"order": parse_order(args.order), "type": args.type}
+    if args.disable_bundling:
+        more["disable_bundling"] = True
+    return search_market(client, args, "/api/v0/bundles/", {**body, **more}, notes)
+
+
+def search_market(
+    client: Client,
+    args: argparse.Namespace,
+    path: str,
+    body: Row,
+    notes: Iterable[str],
+    defaults: Mapping[str, dict[str, Any]] = DEFAULT_FILTERS,
+) -> list[Row]:
+    """Return what a search finds; `body` has its filters and order."""
+    body["allocated_storage"] = args.storage
     if args.limit is not None:
         body["limit"] = args.limit
-    if args.disable_bundling:
-        body["disable_bundling"] = True
     for note in notes:
         client.env.note(note)
-    call = Call("POST", "/api/v0/bundles/", body, read=True)
-    rows = rows_of(client.send(call), "offers")
+    rows = rows_of(client.send(Call("POST", path, body, read=True)), "offers")
     if not rows:
-        explain_nothing(client, args, filters)
+        explain_nothing(client, args, body, defaults)
     return rows
 
 
 def explain_nothing(
-    client: Client, args: argparse.Namespace, filters: Mapping[str, dict[str, Any]]
+    client: Client,
+    args: argparse.Namespace,
+    filters: Mapping[str, dict[str, Any]],
+    defaults: Mapping[str, dict[str, Any]],
 ) -> None:
     """Note which filters were in force when a search found nothing, and which GPU names
     are near one that the service does not know."""
-    defaults = [
-        f"{wire}={str(test['eq']).lower()}"
-        for wire, test in DEFAULT_FILTERS.items()
+    signs = {"eq": "=", "gte": ">="}
+    assumed = [
+        f"{wire}{signs[operator]}{str(value).lower()}"
+        for wire, test in defaults.items()
+        for operator, value in test.items()
         if filters.get(wire) is test
     ]
-    default = f"{' '.join(defaults)} (by default; -n lifts them)" if defaults else ""
+    default = f"{' '.join(assumed)} (by default; -n lifts them)" if assumed else ""
     typed = " ".join([*args.query, default]).strip() or "none"
     client.env.note(f"nothing found; filters in force: {typed}")
     tests = filters.get("gpu_name", {})
@@ -3414,7 +3474,7 @@ CREATE_ARGS = (
     Arg("--create-from", "the id of an instance to copy", identifier),
     Arg("--force", "skip the checks of --create-from", bool),
     Arg("--create-volume", "the id of a volume offer: create a volume", identifier),
-    Arg("--link-volume", "the id of a volume of yours: use it", identifier),
+    Arg("--link-volume", "the id of a volume of yours: use it", volume_id),
     Arg("--mount-path", "where the volume is mounted"),
     Arg("--volume-size", "GB of the new volume (15)",
         number("volume size", "GB", 1, whole=True)),
