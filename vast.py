@@ -2794,7 +2794,7 @@ OFFER_COLUMNS = (
 def field_list(fields: Iterable[Field]) -> str:
     """Return what can be searched by, one field a line."""
     lines = [
-        f"  {field.name:<20}{field.kind:<8}{field.unit:<12}{field.help}".rstrip()
+        f"  {field.name:<19} {field.kind:<8}{field.unit:<12}{field.help}".rstrip()
         for field in fields
     ]
     return "fields, with type and unit:\n" + "\n".join(lines)
@@ -3665,7 +3665,7 @@ KEY_COMMANDS: tuple[Command, ...] = ()
 # --- templates ------------------------------------------------------------------------
 
 TEMPLATE_FIELDS = [
-    Field(name, kind, "as typed" if kind == "text" else "")
+    Field(name, kind, {"text": "as typed", "float": "GB"}.get(kind, ""))
     for kind, names in {
         "int": "id creator_id count_created",
         "date": "created_at recent_create_date",
@@ -3780,7 +3780,9 @@ def template_changes(client: Client, args: argparse.Namespace) -> Row:
         changes |= registry_login(args.login, client.env)
     if args.search_params is not None:
         defaults = {} if args.no_default else DEFAULT_FILTERS
-        changes["extra_filters"], _ = parse_query(args.search_params, defaults)
+        changes["extra_filters"], notes = parse_query(args.search_params, defaults)
+        for note in notes:
+            client.env.note(note)
     for flag, key in ((args.hide_readme, "readme_visible"), (args.public, "private")):
         changes |= {key: False} if flag else {}
     return changes
@@ -3822,6 +3824,8 @@ def update_template(client: Client, args: argparse.Namespace) -> Iterator[Shown]
     row = the_template(client, args)
     now = {key: row[key] for key in TEMPLATE_KEYS if row.get(key) is not None}
     body = {**now, **changes, **login_mode(args, row)}
+    if "docker_login_user" in body and "docker_login_pass" not in body:
+        client.env.note("the registry password can't be read; give --login again")
     yield send_template(client, Call("PUT", "/api/v1/template/", body), "updated")
 
 
@@ -3975,16 +3979,15 @@ class VolumeRental(Request):
     def __init__(self, request: str) -> None:
         doubt = "a volume may or may not have been created"
         super().__init__(request, "volume: created", once=True, doubt=doubt,
-            look="show volumes", proof="volume_name|volume_id")  # fmt: skip
+            look="show volumes", proof="volume_name")  # fmt: skip
 
     def send(self, client: Client, args: argparse.Namespace, scheduled: bool) -> Result:
         call = self.call(args)
         reply = client.send(call)
-        name = str(reply.get("volume_id") or reply.get("volume_name"))
-        number = as_int(name.removeprefix("V."))
+        number = as_int(str(reply.get("volume_name")).removeprefix("V."))
         if number is None:
             raise OutcomeUnknown(f"the response names no volume{call.in_doubt()}")
-        client.paid = f"volume {number} is rented and costs money"
+        client.paid = f"volume {number}: rented, and costs money"
         client.env.note(f"rented {describe_volume(client, number)}")
         return Result(reply, f"volume {number}: created")
 
