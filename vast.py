@@ -4045,6 +4045,7 @@ class PriceAnswer(Request):
             f" disk for instance {number}"
             for number, row in self.pending.items() if number in args.id
         )  # fmt: skip
+        args.yes = args.yes or not args.prices  # there is nothing to ask about
 
     def call(self, args: argparse.Namespace) -> Call:
         call, key = super().call(args), "pending_price_increase_id"
