@@ -121,7 +121,8 @@ def test_bad_search(words: str, msg: str, box: Sandbox, run: Program) -> None:
 def test_search_table(run: Program) -> None:
     assert run("search", "volumes", f"id={SPACE}").out == (
         "      ID  Disk  $/GB/mo  Disk_MB/s  Disk_Name           CUDA  cpu_ghz"
-        "  NV_Driver   Net_up  Net_down     R  Max_Days  mach_id  status    host_id  country\n"
+        "  NV_Driver   Net_up  Net_down     R  Max_Days  mach_id  status    host_id"
+        "  country\n"
         "30020171  1500   0.1500       4328  WD_BLACK_SN850X_HS  12.2      2.0"
         "  535.183.06  2075.8    2137.6  99.9     236.6    20171  verified   100148"
         "  Vietnam, VN\n"
