@@ -2114,7 +2114,7 @@ def schedule_part(
 def schedule_job(
     client: Client, args: argparse.Namespace, call: Call, instance: object
 ) -> Result:
-    """Have the service send a call on a schedule, even while this machine is off.
+    """Have the service send a call on a schedule, from its own machines.
 
     A job that exists for the same call (422) is replaced, after a question.
     """
@@ -3791,6 +3791,8 @@ def template_changes(client: Client, args: argparse.Namespace) -> Row:
 def send_template(client: Client, call: Call, done: str) -> Result:
     """Send a template; return its hash, and note its id. Raises VastError."""
     call.proof, call.secrets = "template", frozenset(["docker_login_pass"])
+    look = f"run `{PROGRAM} search templates private=true` before retrying"
+    call.doubt = f"the template may or may not have been {done}; {look}"
     reply = client.send(call)
     row = reply.get("template")
     if not isinstance(row, dict) or not isinstance(row.get("hash_id"), str):
@@ -3953,24 +3955,27 @@ def find_volume_offers(client: Client, args: argparse.Namespace) -> list[Row]:
     return search_market(client, args, path, {**body, **order}, notes, VOLUME_FILTERS)
 
 
-def describe_volume(client: Client, number: int) -> str:
-    """Return a volume with its name, size and price, as far as they can be read."""
+def describe_volumes(client: Client, numbers: Iterable[int]) -> str:
+    """Return volumes with name, size and price, as far as these can be read."""
     try:
         call = Call("GET", "/api/v0/volumes?owner=me&type=all_volume")
         rows = rows_of(client.send(call), "volumes")
     except VastError:
         rows = []
-    row: Row = next((row for row in rows if row.get("id") == number), {})
-    size = format_number(row.get("disk_space"), "%.0f GB")
-    price = format_number(row.get("storage_total_cost"), "$%.4g/h")
-    known = ", ".join(str(word) for word in (row.get("label"), size, price) if word)
-    return f"volume {number} ({known})" if known else f"volume {number}"
+    texts = []
+    for number in numbers:
+        row: Row = next((row for row in rows if row.get("id") == number), {})
+        size = format_number(row.get("disk_space"), "%.0f GB")
+        price = format_number(row.get("storage_total_cost"), "$%.4g/h")
+        known = ", ".join(str(word) for word in (row.get("label"), size, price) if word)
+        texts.append(f"volume {number} ({known})" if known else f"volume {number}")
+    return ", ".join(texts)
 
 
 def ask_about_volumes(client: Client, args: argparse.Namespace) -> str:
     """Return the question before volumes are deleted."""
-    names = [describe_volume(client, number) for number in dict.fromkeys(args.id)]
-    return f"delete {', '.join(names)} and all data on it?"
+    names = describe_volumes(client, dict.fromkeys(args.id))
+    return f"delete {names} with all data?"
 
 
 class VolumeRental(Request):
@@ -3988,7 +3993,7 @@ class VolumeRental(Request):
         if number is None:
             raise OutcomeUnknown(f"the response names no volume{call.in_doubt()}")
         client.paid = f"volume {number}: rented, and costs money"
-        client.env.note(f"rented {describe_volume(client, number)}")
+        client.env.note(f"rented {describe_volumes(client, [number])}")
         return Result(reply, f"volume {number}: created")
 
 
@@ -4039,7 +4044,8 @@ class PriceAnswer(Request):
     def read(self, client: Client, args: argparse.Namespace) -> None:
         """Find what is pending, by instance, and put it into words."""
         rows = rows_of(client.send(Call("GET", INCREASES)), "pending_price_increases")
-        self.pending = {row.get("contract_id"): row for row in rows}
+        self.pending = {row["contract_id"]: row for row in rows
+                        if isinstance(row.get("contract_id"), int)}  # fmt: skip
         args.prices = ", ".join(
             f"{GPU_PRICE(row, 0)} $/h per GPU and {DISK_PRICE(row, 0)} $/GB/month of"
             f" disk for instance {number}"
@@ -4103,7 +4109,7 @@ STORAGE_COMMANDS = (
         Arg("id", "id of the backup", identifier),
         example="show instance-backup-files 301",
     ),
-    Command("show scheduled-jobs", "list what --schedule has put off",
+    Command("show scheduled-jobs", "list the jobs that --schedule has made",
         Listing("GET /api/v0/commands/schedule_job/", JOB_COLUMNS, "results|"),
     ),
     Command("delete scheduled-job", "delete scheduled jobs",

@@ -395,7 +395,7 @@ def test_delete_asks(answer: str, left: int, box: Sandbox, run: Program) -> None
     with_volume(box.market)
     ran = run("delete", "volume", "V.70001", stdin=f"{answer}\n", terminal=True)
     assert ran.err.startswith(
-        "delete volume 70001 (models, 20 GB, $0.004167/h) and all data on it? [y/N] "
+        "delete volume 70001 (models, 20 GB, $0.004167/h) with all data? [y/N] "
     )
     assert (ran.status, len(volumes(box))) == (3 * left, left)
 
@@ -403,7 +403,7 @@ def test_delete_asks(answer: str, left: int, box: Sandbox, run: Program) -> None
 def test_delete_asks_without_details(box: Sandbox, run: Program) -> None:
     box.fault("volumes", "503", times=None)
     ran = run("delete", "volume", "5", "6", stdin="n\n", terminal=True)
-    assert "delete volume 5, volume 6 and all data on it? [y/N] " in ran.err
+    assert "delete volume 5, volume 6 with all data? [y/N] " in ran.err
     assert ran.status == 3
 
 

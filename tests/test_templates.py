@@ -506,7 +506,7 @@ def test_a_lost_update_is_in_doubt(box: Sandbox, run: Program) -> None:
     """The second try is refused because the first has changed the hash."""
     box.fault("update_template", "drop_after")
     msg = complaint(run("update", "template", str(OWN), "--disk", "9"), 6)
-    assert "may or may not have been carried out" in msg
+    assert "the template may or may not have been updated; run `vast.py search" in msg
     assert stored(box)["recommended_disk_space"] == 9
 
 
