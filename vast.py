@@ -514,7 +514,10 @@ def is_secret_variable(name: object, value: object) -> bool:
 
 
 def mask_variables(variables: object) -> object:
-    """Return environment variables, an object or pairs, with secret values masked."""
+    """Return environment variables, an object, pairs or Docker's options as a template
+    has them, with secret values masked."""
+    if isinstance(variables, str):
+        return mask_options(variables)
     if isinstance(variables, dict):
         return {
             name: MASK if is_secret_variable(name, value) else value
@@ -530,6 +533,22 @@ def mask_variables(variables: object) -> object:
     return variables
 
 
+def mask_options(text: str) -> str:
+    """Return "-e TOKEN=abc -p 80:80" with secret values masked."""
+    import shlex
+
+    try:
+        words = shlex.split(text)
+    except ValueError:
+        return MASK
+    pairs = [word.partition("=") for word in words]
+    masked = [
+        f"{name}={MASK}" if equals and is_secret_variable(name, value) else word
+        for word, (name, equals, value) in zip(words, pairs)
+    ]
+    return text if masked == words else shlex.join(masked)
+
+
 def without_credentials(value: Any) -> Any:
     """Return a decoded value without what lets others in; the given one stays as it is.
 
@@ -538,6 +557,8 @@ def without_credentials(value: Any) -> Any:
     if type(value) is dict:
         if not value.keys().isdisjoint(CREDENTIALS):
             value = {k: inner for k, inner in value.items() if k not in CREDENTIALS}
+        if type(value.get("env")) is str:
+            value = {**value, "env": mask_options(value["env"])}
         nested = {
             k: without_credentials(
                 mask_variables(inner) if k in VARIABLES else inner
@@ -628,6 +649,11 @@ def identifier(text: str) -> int:
     if not re.fullmatch("[0-9]{1,18}", text) or not int(text):
         raise invalid("id", text, "must be a whole number")
     return int(text)
+
+
+def volume_id(text: str) -> int:
+    """Parse the id of a volume: 9, or V.9 as the service writes it."""
+    return identifier(re.sub("^[vV][.]", "", text))
 
 
 def number(
@@ -761,19 +787,25 @@ def end_date(text: str) -> int:
     return parse_date(text, last=True)
 
 
-def format_time(seconds: object, format: str = "%Y-%m-%d %H:%M:%S %Z") -> str | None:
-    """Return unix seconds as a date in the local zone, None if they are not a date."""
+def format_time(
+    seconds: object, format: str = "%Y-%m-%d %H:%M:%S %Z", utc: bool = False
+) -> str | None:
+    """Return unix seconds as a date in the local zone (or UTC), None if they are not a
+    date."""
     if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
         return None
     try:
-        return time.strftime(format, time.localtime(seconds))
+        parts = time.gmtime(seconds) if utc else time.localtime(seconds)
+        return time.strftime(format, parts)
     except (ValueError, OverflowError, OSError):
         return None
 
 
-def at(field: str, format: str = "%Y-%m-%d_%H:%M") -> Callable[[Row, float], object]:
-    """Return a column's source: a field of unix seconds as a local date."""
-    return lambda row, now: format_time(row.get(field), format) or row.get(field)
+def at(
+    field: str, format: str = "%Y-%m-%d_%H:%M", utc: bool = False
+) -> Callable[[Row, float], object]:
+    """Return a column's source: a field of unix seconds as a local date, or in UTC."""
+    return lambda row, now: format_time(row.get(field), format, utc) or row.get(field)
 
 
 class Environment:
@@ -1107,7 +1139,7 @@ class Call:
 
     def endpoint(self) -> str:
         """Return what a rate limit counts: the method, and the path without its ids."""
-        return self.method + re.sub(r"/\d+", "/N", self.path)
+        return self.method + re.sub(r"/\d+", "/N", self.path.partition("?")[0])
 
     def in_doubt(self) -> str:
         """Return what to add to an error when a change may have been carried out."""
@@ -1849,7 +1881,10 @@ class Listing(Kind):
             if self.pages:
                 limit = getattr(args, "limit", None)
                 return client.pages(call, self.rows, limit, self.pages)[0]
-            return rows_of(client.send(call), self.rows)
+            reply = client.send(call)
+            if isinstance(reply, dict) and reply.get("truncated"):
+                client.env.note("the service shows only a part of this list")
+            return rows_of(reply, self.rows)
         except VastError as error:
             if error.http in self.empty_on and not isinstance(error, NoKey):
                 return []
@@ -1920,7 +1955,7 @@ class Request(Kind):
         required: bool = False,
         goal: Callable[[Client, int, float], Row | None] | None = None,
         schedule: bool = False,
-        prepare: Callable[[Client, argparse.Namespace], None] | None = None,
+        prepare: Callable[[Client, argparse.Namespace], object] | None = None,
         note: str = "",
         proof: str = "success",
         serverless: bool = False,
@@ -1964,16 +1999,17 @@ class Request(Kind):
             serverless=self.serverless,
         )
 
-    def confirm(self, client: Client, args: argparse.Namespace) -> None:
-        """Ask before harm is done. Raises NotDone."""
+    def confirm(self, client: Client, args: argparse.Namespace, when: str) -> None:
+        """Ask before harm is done, `when` it is scheduled for. Raises NotDone."""
         if not self.ask or args.yes or client.dry_run:
             return
         if not client.env.can_ask() and not self.required:
             return
         values = Values(vars(args), which=which(self.subject, args))
         question = self.ask if isinstance(self.ask, str) else self.ask(client, args)
+        question = question.format_map(values) if self.ask is question else question
         client.env.confirm(
-            question.format_map(values) if self.ask is question else question,
+            f"{when}: {question}" if when else question,
             self.typed.format_map(values),
             self.required,
         )
@@ -1981,9 +2017,9 @@ class Request(Kind):
     def __call__(self, client: Client, args: argparse.Namespace) -> Iterator[Shown]:
         if self.prepare:
             self.prepare(client, args)
-        scheduled = bool(self.schedule and check_schedule(args))
-        if not scheduled:
-            self.confirm(client, args)
+        when = check_schedule(client, args) if self.schedule else ""
+        self.confirm(client, args, when)
+        scheduled = bool(when)
         done: list[Result] = []
         for shown in self.one_by_one(client, args, scheduled):
             if isinstance(shown, Result):
@@ -2062,36 +2098,52 @@ def which(subject: str, args: argparse.Namespace) -> str:
     return plural.format_map(values)
 
 
-def check_schedule(args: argparse.Namespace) -> str | None:
-    """Return the frequency if a schedule was asked for. Raises UsageError."""
-    frequency: str | None = args.schedule
-    named = [name for name in ("start_date", "end_date", "day", "hour")
-             if getattr(args, name) is not None]  # fmt: skip
-    if frequency is None:
-        if named:
-            raise UsageError(f"--{named[0]} needs --schedule")
-        return None
-    if frequency == "HOURLY":
-        args.day, args.hour = args.day or "*", args.hour or "*"
-    if frequency == "DAILY":
-        args.day = args.day or "*"
-    args.day = schedule_part("day", args.day, 6)
-    args.hour = schedule_part("hour", args.hour, 23)
-    fixed = {"HOURLY": (None, None), "DAILY": (None, 0), "WEEKLY": (0, 0)}[frequency]
-    for name, value, needed in zip(("day", "hour"), (args.day, args.hour), fixed):
-        if (value is None) != (needed is None):
-            rule = "takes no" if needed is None else "needs a fixed"
-            raise UsageError(f"a {frequency} schedule {rule} --{name}")
-    return frequency
+# The day and the hour of a schedule that names none; "*" is any, and can't be changed.
+SCHEDULES = {"HOURLY": ("*", "*"), "DAILY": ("*", "0"), "WEEKLY": ("0", "0")}
+DAYS = "Sunday Monday Tuesday Wednesday Thursday Friday Saturday".split()
+DAY = 86400  # seconds
+SCHEDULE_KEYS = ("day_of_the_week", "hour_of_the_day", "min_of_the_hour")
 
 
-def schedule_part(name: str, text: str | None, most: int) -> int | None:
+def check_schedule(client: Client, args: argparse.Namespace) -> str:
+    """Return a schedule in words, "" if none was asked for; `args.job` becomes what the
+    service is to know of it. Raises UsageError."""
+    if args.schedule is None:
+        for name in ("start_date", "end_date", "day", "hour"):
+            if getattr(args, name) is not None:
+                raise UsageError(f"--{name} needs --schedule")
+        return ""
+    if getattr(args, "wait", False):
+        raise UsageError("--schedule excludes --wait: nothing is done now")
+    now = int(client.env.now())
+    start = now // DAY * DAY if args.start_date is None else args.start_date
+    end = max(start, now // DAY * DAY) + 7 * DAY
+    if args.end_date is not None:
+        end = args.end_date
+    if end <= max(start, now):
+        problem = "is over already" if end > start else "ends before it starts"
+        raise UsageError(f"the schedule {problem}; change --start_date or --end_date")
+    args.job = {
+        "start_time": start,
+        "end_time": end,
+        "day_of_the_week": schedule_part(args, "day", 6, SCHEDULES[args.schedule][0]),
+        "hour_of_the_day": schedule_part(args, "hour", 23, SCHEDULES[args.schedule][1]),
+        "frequency": args.schedule,
+    }
+    return describe_schedule(args.job)
+
+
+def schedule_part(
+    args: argparse.Namespace, name: str, most: int, default: str
+) -> int | None:
     """Return the day or hour of a schedule, None for any. Raises UsageError."""
-    if text == "*":
-        return None
-    value = as_int(text or "0")
-    if value is None or not 0 <= value <= most:
+    text = getattr(args, name) or default
+    value = as_int(text)
+    if text != "*" and (value is None or not 0 <= value <= most):
         raise UsageError(f"invalid {name} '{text}': must be from 0 to {most}, or *")
+    if (text == "*") != (default == "*"):
+        rule = "takes no" if default == "*" else "needs a number as its"
+        raise UsageError(f"--schedule {args.schedule} {rule} --{name}")
     return value
 
 
@@ -2102,22 +2154,11 @@ def schedule_job(
 
     A job that exists for the same call (422) is replaced, after a question.
     """
-    day = 86400
-    start = args.start_date
-    if start is None:
-        start = int(client.env.now()) // day * day
-    end = args.end_date if args.end_date is not None else start + 7 * day
-    if start >= end:
-        raise UsageError("the schedule ends before it starts")
     job = {
-        "start_time": start,
-        "end_time": end,
+        **args.job,
         "api_endpoint": call.path,
         "request_method": call.method,
         "request_body": {**(call.body or {}), "instance_id": instance},
-        "day_of_the_week": args.day,
-        "hour_of_the_day": args.hour,
-        "frequency": args.schedule,
         "instance_id": instance,
     }
     doubt = f"the job may or may not exist; run `{PROGRAM} show scheduled-jobs` to see"
@@ -2126,31 +2167,33 @@ def schedule_job(
     try:
         reply = client.send(Call("POST", path, job, doubt=doubt, proof=proof))
     except VastError as error:
-        known = error.reply.get("scheduled_job_id") if error.http == 422 and isinstance(
-            error.reply, dict) else None  # fmt: skip
-        if not isinstance(known, int):
+        body = error.reply if isinstance(error.reply, dict) else {}
+        known = as_int(str(body.get("scheduled_job_id")))
+        if error.http != 422 or known is None:
             raise
         if not args.yes:
-            client.env.confirm(f"replace scheduled job {known}?")
+            client.env.confirm(f"instance {instance}: replace scheduled job {known}?")
         path += f"{known}/"
         reply = client.send(Call("PUT", path, job, doubt=doubt, proof=proof))
         reply.setdefault("scheduled_job_id", known)
-    when = describe_schedule(args.schedule, args.day, args.hour)
-    until = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(end))
-    number = reply.get("scheduled_job_id", "-")
-    done = f"instance {instance}: scheduled as job {number}, {when}, until {until}"
-    return Result(reply, done)
+    words = describe_schedule(job)
+    done = f"scheduled as job {reply.get('scheduled_job_id', '-')}, {words}"
+    dates = "from %Y-%m-%d %H:%M", "until %Y-%m-%d %H:%M UTC"
+    for name, format in zip(("start_time", "end_time"), dates):
+        done += f" {format_time(job[name], format, utc=True)}"
+    return Result(reply, f"instance {instance}: {done}")
 
 
-DAYS = "Sunday Monday Tuesday Wednesday Thursday Friday Saturday".split()
-
-
-def describe_schedule(frequency: str, day: object, hour: object) -> str:
-    """Return a schedule in words; its times are UTC."""
-    words = str(frequency).lower()
+def describe_schedule(job: Row) -> str:
+    """Return when a job runs, in words: "weekly on Sunday at 05:00 UTC"."""
+    words = str(job.get("frequency") or "-").lower()
+    day, hour, minute = (job.get(name) for name in SCHEDULE_KEYS)
     if isinstance(day, int) and 0 <= day < 7:
         words += f" on {DAYS[day]}"
-    return words + (f" at {hour:02d}:00 UTC" if isinstance(hour, int) else "")
+    past = f"{minute:02d}" if isinstance(minute, int) else "00"
+    if isinstance(hour, int):
+        return f"{words} at {hour:02d}:{past} UTC"
+    return f"{words} at minute {past}"
 
 
 if TYPE_CHECKING:  # pragma: no cover - only mypy reads it
@@ -2198,6 +2241,7 @@ OPERATORS_OF = {
     "bool": EQUALITY,
     "text": (*EQUALITY, *MEMBERSHIP),
     "country": (*EQUALITY, *MEMBERSHIP),
+    "date": ORDERED,
     "int": ORDERED,
     "float": ORDERED,
     "version": ORDERED,
@@ -2534,7 +2578,8 @@ class Query:
         """Return a single value of the field's kind. Raises QueryError."""
         text = token.text[1:-1] if token.kind == "quoted" else token.text
         is_text = field.kind in ("text", "country")
-        if is_text and (token.kind == "word" or field.wire == "gpu_name"):
+        spaced = token.kind == "word" and field.unit != "as typed"
+        if is_text and (spaced or field.wire == "gpu_name"):
             text = text.replace("_", " ").strip()
         if not text.strip():
             token.end = max(token.end, token.start + 1)
@@ -2587,14 +2632,24 @@ def as_version(text: str) -> int | None:
     return int("".join(part.zfill(3) for part in parts))
 
 
+def as_date(text: str) -> int | None:
+    """Return the first second of a date, or None."""
+    try:
+        return parse_date(text)
+    except argparse.ArgumentTypeError:
+        return None
+
+
 CONVERT: dict[str, Callable[[str, str], float | None]] = {
     "bool": lambda text, unit: BOOLEANS.get(text.lower()),
+    "date": lambda text, unit: as_date(text),
     "int": lambda text, unit: as_int(text),
     "float": parse_quantity,
     "version": lambda text, unit: as_version(text),
 }
 VALUES = {
     "bool": "true or false",
+    "date": "a date such as 01/31/2026",
     "int": "a whole number",
     "float": "a number",
     "version": "a version such as 535.86.05",
@@ -2634,10 +2689,13 @@ def parse_query(
 
 
 def parse_order(
-    text: str, fields: Mapping[str, Field] | None = None
+    text: str,
+    fields: Mapping[str, Field] | None = None,
+    others: Sequence[str] = ROW_FIELDS,
 ) -> list[list[str]]:
     """Return sort keys as the service takes them: "dph, num_gpus-" is
-    [["dph_total", "asc"], ["num_gpus", "desc"]]. Raises QueryError."""
+    [["dph_total", "asc"], ["num_gpus", "desc"]]. `others` are keys that are no fields
+    of queries. Raises QueryError."""
     fields = fields or named_fields(FIELDS, OFFER_COLUMNS)
     order, start = [], 0
     for part in text.split(","):
@@ -2649,8 +2707,8 @@ def parse_order(
             msg = f"invalid sort key '{key}'; use dph, dph+, dph-, dph asc or dph desc"
             raise QueryError(msg, text, begin, end)
         field = fields.get(match["name"])
-        if not field and match["name"] not in ROW_FIELDS:
-            hint = did_you_mean(match["name"], [*fields, *ROW_FIELDS])
+        if not field and match["name"] not in others:
+            hint = did_you_mean(match["name"], [*fields, *others])
             msg = f"unknown sort key '{match['name']}'{hint}"
             raise QueryError(msg, text, begin, begin + match.end("name"))
         down = match["sign"] == "-" or match["word"] == "desc"
@@ -2769,49 +2827,66 @@ OFFER_COLUMNS = (
 )  # fmt: skip
 
 
+def field_list(fields: Iterable[Field]) -> str:
+    """Return what can be searched by, one field a line."""
+    lines = [
+        f"  {field.name:<19} {field.kind:<8}{field.unit:<12}{field.help}".rstrip()
+        for field in fields
+    ]
+    return "fields, with type and unit:\n" + "\n".join(lines)
+
+
 def fields_help() -> str:
     """Return the grammar of queries and the list of fields."""
-    lines = [
-        f"  {field.name:<20}{field.kind:<8}{field.unit:<12}{field.help}".rstrip()
-        for field in FIELDS
-    ]
-    return f"{GRAMMAR}\n\nfields, with type and unit:\n" + "\n".join(lines)
+    return f"{GRAMMAR}\n\n{field_list(FIELDS)}"
 
 
 def find_offers(client: Client, args: argparse.Namespace) -> list[Row]:
     """Return the offers that a query finds, in the order asked for."""
     defaults = {} if args.no_default else DEFAULT_FILTERS
-    filters, notes = parse_query(" ".join(args.query), defaults)
-    body: Row = {
-        **filters,
-        "order": parse_order(args.order),
-        "type": args.type,
-        "allocated_storage": args.storage,
-    }
+    body, notes = parse_query(" ".join(args.query), defaults)
+    more: Row = {"order": parse_order(args.order), "type": args.type}
+    if args.disable_bundling:
+        more["disable_bundling"] = True
+    return search_market(client, args, "/api/v0/bundles/", {**body, **more}, notes)
+
+
+def search_market(
+    client: Client,
+    args: argparse.Namespace,
+    path: str,
+    body: Row,
+    notes: Iterable[str],
+    defaults: Mapping[str, dict[str, Any]] = DEFAULT_FILTERS,
+) -> list[Row]:
+    """Return what a search finds; `body` has its filters and order."""
+    body["allocated_storage"] = args.storage
     if args.limit is not None:
         body["limit"] = args.limit
-    if args.disable_bundling:
-        body["disable_bundling"] = True
     for note in notes:
         client.env.note(note)
-    call = Call("POST", "/api/v0/bundles/", body, read=True)
-    rows = rows_of(client.send(call), "offers")
+    rows = rows_of(client.send(Call("POST", path, body, read=True)), "offers")
     if not rows:
-        explain_nothing(client, args, filters)
+        explain_nothing(client, args, body, defaults)
     return rows
 
 
 def explain_nothing(
-    client: Client, args: argparse.Namespace, filters: Mapping[str, dict[str, Any]]
+    client: Client,
+    args: argparse.Namespace,
+    filters: Mapping[str, dict[str, Any]],
+    defaults: Mapping[str, dict[str, Any]],
 ) -> None:
     """Note which filters were in force when a search found nothing, and which GPU names
     are near one that the service does not know."""
-    defaults = [
-        f"{wire}={str(test['eq']).lower()}"
-        for wire, test in DEFAULT_FILTERS.items()
+    signs = {"eq": "=", "gte": ">="}
+    assumed = [
+        f"{wire}{signs[operator]}{str(value).lower()}"
+        for wire, test in defaults.items()
+        for operator, value in test.items()
         if filters.get(wire) is test
     ]
-    default = f"{' '.join(defaults)} (by default; -n lifts them)" if defaults else ""
+    default = f"{' '.join(assumed)} (by default; -n lifts them)" if assumed else ""
     typed = " ".join([*args.query, default]).strip() or "none"
     client.env.note(f"nothing found; filters in force: {typed}")
     tests = filters.get("gpu_name", {})
@@ -3114,6 +3189,7 @@ ONSTART_MOST = 4096  # characters of a start-up script that the service takes
 RENTAL_FLAGS = ("python_utf8", "lang_utf8", "force", "cancel_unavail")
 ENV_FLAGS = {"--env": "-e", "--publish": "-p", "--volume": "-v", "--hostname": "-h"}
 ENV_FLAGS |= {flag: flag for flag in ENV_FLAGS.values()}
+ONE_VARIABLE = r"""(?s)[A-Za-z_]\w*=(?!.*\s-)[^='"\\]*"""  # NAME=some words
 
 
 def parse_environment(texts: Sequence[str]) -> dict[str, str]:
@@ -3124,8 +3200,11 @@ def parse_environment(texts: Sequence[str]) -> dict[str, str]:
     """
     import shlex
 
+    words: list[str] = []
     try:
-        words = shlex.split(" ".join(texts))
+        for text in map(str.strip, texts):
+            alone = re.fullmatch(ONE_VARIABLE, text)
+            words += [text] if alone else shlex.split(text)
     except ValueError as error:
         raise UsageError(f"--env: {error}".lower()) from None
     found: dict[str, str] = {}
@@ -3452,7 +3531,7 @@ CREATE_ARGS = (
     Arg("--create-from", "the id of an instance to copy", identifier),
     Arg("--force", "skip the checks of --create-from", bool),
     Arg("--create-volume", "the id of a volume offer: create a volume", identifier),
-    Arg("--link-volume", "the id of a volume of yours: use it", identifier),
+    Arg("--link-volume", "the id of a volume of yours: use it", volume_id),
     Arg("--mount-path", "where the volume is mounted"),
     Arg("--volume-size", "GB of the new volume (15)",
         number("volume size", "GB", 1, whole=True)),
@@ -4193,12 +4272,470 @@ KEY_COMMANDS = (
 
 # --- templates ------------------------------------------------------------------------
 
-TEMPLATE_COMMANDS: tuple[Command, ...] = ()
+TEMPLATE_FIELDS = [
+    Field(name, kind, {"text": "as typed", "float": "GB"}.get(kind, ""))
+    for kind, names in {
+        "int": "id creator_id count_created",
+        "date": "created_at recent_create_date",
+        "float": "recommended_disk_space",
+        "text": "hash_id name image tag default_tag docker_login_repo",
+        "bool": "private recommended use_ssh ssh_direct jup_direct",
+    }.items()
+    for name in names.split()
+]
+TEMPLATE_COLUMNS = (
+    Column("ID", "id", "d", "id of the template", essential=True),
+    Column("Hash", "hash_id", "", "its hash, for create instance", essential=True),
+    Column("Image", "image", "", "the image that it runs"),
+    Column("Tag", "tag", "", "tag of the image"),
+    Column("Disk", "recommended_disk_space", ".0f", "disk space, GB"),
+    Column("Used", "count_created", "d", "instances made from it"),
+    Column("Private", "private", "", "only yours"),
+    Column("Name", "name", "", "its name", essential=True),
+)
+BENCHMARK_COLUMNS = (
+    Column("Machine", "machine_id", "d", "id of the machine", essential=True),
+    Column("N", "num_gpus", "dx", "number of GPUs", essential=True),
+    Column("Model", "gpu_name", "", "GPU model", essential=True),
+    Column("Value", "value|score", ".2f", "what was measured", essential=True),
+    Column("Type", "type|name", "", "unit of the value", essential=True),
+    Column("$/hr", "dph_base", ".4f", "price without disk"),
+    Column("Date", at("last_update"), "", "when it was measured"),
+    Column("Template", "template_id", "d", "id of the template"),
+    Column("Image", "image|model", "", "the image that it ran"),
+)
+
+
+def select_templates(client: Client, filters: Row) -> list[Row]:
+    """Return the templates that pass filters, the user's own and public ones."""
+    params = {"select_cols": '["*"]', "select_filters": json.dumps(filters)}
+    reply = client.send(Call("GET", "/api/v0/template/", params=params))
+    return rows_of(reply, "templates")
+
+
+def find_templates(client: Client, args: argparse.Namespace) -> list[Row]:
+    """Return the templates that a query finds. Words in front of its comparisons are
+    looked for here: the service can't."""
+    query = Query(" ".join(args.query), named_fields(TEMPLATE_FIELDS))
+    words = []
+    while query.tokens and not query.comparison_at(0):
+        words.append(query.tokens.pop(0).text.strip("'\"").lower())
+    query.parse()
+    found = []
+    for row in select_templates(client, query.filters):
+        text = f"{row.get('name')} {row.get('image')}".lower()
+        found += [row] if all(word in text for word in words) else []
+    return found
+
+
+def the_template(client: Client, args: argparse.Namespace) -> Row:
+    """Return the template that an id or a hash names. Raises VastError."""
+    number = as_int(args.template)
+    key, value = ("id", number) if number else ("hash_id", args.template)
+    rows = select_templates(client, {key: {"eq": value}})
+    if not rows:
+        raise VastError(f"there is no template {args.template}", "not_found")
+    args.number, args.title = rows[0].get("id"), rows[0].get("name")
+    return rows[0]
+
+
+def docker_options(texts: Sequence[str]) -> str:
+    """Return the texts of `--env` as Docker's options. Raises UsageError."""
+    from shlex import quote
+
+    words = []
+    for name, value in parse_environment(texts).items():
+        flag, _, option = name.partition(" ")
+        if flag not in ("-h", "-p", "-v"):
+            flag, option = "-e", f"{name}={value}"
+        words.append(f"{flag} {quote(option or value)}")
+    return " ".join(words)
+
+
+def registry_login(text: str, env: Environment) -> Row:
+    """Return the keys of a template for "-u USER HOST". The password is in the
+    environment or, with "-p -", on stdin. Raises UsageError."""
+    match = re.fullmatch(r"(?:-u +(\S+) +)?(?:-p +(\S+) +)?([^-\s]\S*)", text.strip())
+    if not match:
+        raise UsageError("--login must be such as '-u USER docker.io'")
+    if match[2] not in (None, "-"):
+        hint = "set DOCKER_LOGIN_PASS, or write -p - and type it on stdin"
+        raise UsageError(f"--login: ps would show the password; {hint}")
+    secret = env.environ.get("DOCKER_LOGIN_PASS")
+    if match[2]:
+        secret = secret_value("-", env, "Registry password: ")
+    login = {"repo": match[3], "user": match[1], "pass": secret}
+    return {f"docker_login_{key}": value for key, value in login.items() if value}
+
+
+def login_mode(args: argparse.Namespace, now: Row) -> Row:
+    """Return how to log in to instances, if options name it; `now` is the template."""
+    jupyter = args.jupyter or args.jupyter_lab or args.jupyter_dir is not None
+    if not (jupyter or args.ssh or args.direct):
+        return {}
+    jupyter = jupyter or (now.get("runtype") == "jupyter" and not args.ssh)
+    direct = args.direct or bool(now.get("ssh_direct") or now.get("jup_direct"))
+    mode = {"runtype": "jupyter" if jupyter else "ssh", "use_ssh": True}
+    return {**mode, "ssh_direct": direct, "jup_direct": direct and jupyter}
+
+
+def template_changes(client: Client, args: argparse.Namespace) -> Row:
+    """Return the keys of a template that options name. Raises UsageError."""
+    changes = given((TEMPLATE_NAME, *TEMPLATE_ARGS), args)
+    if args.env is not None:
+        changes["env"] = docker_options(args.env)
+    if args.login is not None:
+        changes |= registry_login(args.login, client.env)
+    if args.search_params is not None:
+        defaults = {} if args.no_default else DEFAULT_FILTERS
+        changes["extra_filters"], notes = parse_query(args.search_params, defaults)
+        for note in notes:
+            client.env.note(note)
+    for flag, key in ((args.hide_readme, "readme_visible"), (args.public, "private")):
+        changes |= {key: False} if flag else {}
+    return changes
+
+
+def send_template(client: Client, call: Call, done: str) -> Result:
+    """Send a template; return its hash, and note its id. Raises VastError."""
+    call.proof, call.secrets = "template", frozenset(["docker_login_pass"])
+    look = f"run `{PROGRAM} search templates private=true` before retrying"
+    call.doubt = f"the template may or may not have been {done}; {look}"
+    reply = client.send(call)
+    row = reply.get("template")
+    if not isinstance(row, dict) or not isinstance(row.get("hash_id"), str):
+        raise OutcomeUnknown(f"the response names no template{call.in_doubt()}")
+    existing = "existing" in str(reply.get("msg")).lower()
+    client.env.note(f"template {row.get('id')}: {'unchanged' if existing else done}")
+    return Result(reply, row["hash_id"])
+
+
+def create_template(client: Client, args: argparse.Namespace) -> Iterator[Shown]:
+    """Create a template; the service reuses an equal one."""
+    changes = {**template_changes(client, args), **login_mode(args, {})}
+    if not changes.get("name") or not changes.get("image"):
+        raise UsageError("a template needs a name and an image; give --name, --image")
+    call = Call("POST", "/api/v0/template/", {"private": True, **changes})
+    yield send_template(client, call, "created")
+
+
+# What a template consists of: the service forgets what an update does not send.
+TEMPLATE_KEYS = """id hash_id name image tag href repo env onstart runtype jupyter_dir
+    args_str docker_login_repo docker_login_user docker_login_pass desc readme private
+    readme_visible ssh_direct jup_direct use_ssh use_jupyter_lab extra_filters
+    recommended_disk_space volume_info""".split()
+
+
+def update_template(client: Client, args: argparse.Namespace) -> Iterator[Shown]:
+    """Change what options name of a template, and send the rest as it was."""
+    changes = template_changes(client, args)
+    if not changes and not login_mode(args, {}):
+        raise UsageError("nothing to update; give an option, see --help")
+    row = the_template(client, args)
+    now = {key: row[key] for key in TEMPLATE_KEYS if row.get(key) is not None}
+    body = {**now, **changes, **login_mode(args, row)}
+    if "docker_login_user" in body and "docker_login_pass" not in body:
+        client.env.note("the registry password can't be read; give --login again")
+    yield send_template(client, Call("PUT", "/api/v1/template/", body), "updated")
+
+
+TEMPLATE = Arg("template", "its hash or its id", wire="")
+TEMPLATE_NAME = Arg("--name", "its name")
+TEMPLATE_ARGS = (
+    Arg("--image", "the image to run"),
+    Arg("--image_tag", "tag of the image", wire="tag"),
+    Arg("--href", "address of the image's page"),
+    Arg("--repo", "the image's repository, such as library/ubuntu"),
+    Arg("--onstart-cmd", "commands to run at every start", wire="onstart"),
+    Arg("--args_str", "arguments of the image's command, as one text"),
+    Arg("--disk_space --disk", "GB of disk", number("disk size", "GB", above=0),
+        wire="recommended_disk_space"),
+    Arg("--desc", "description, in one line"),
+    Arg("--readme", "description, in Markdown"),
+    Arg("--jupyter-dir", "the folder that Jupyter opens"),
+    Arg("--jupyter-lab", "start JupyterLab", bool, wire="use_jupyter_lab"),
+)  # fmt: skip
+TEMPLATE_OPTIONS = (
+    *TEMPLATE_ARGS,
+    *(arg for arg in RENTAL_ARGS if arg.dest in ("ssh", "direct", "jupyter", "env")),
+    Arg("--login", "registry login: '-u USER HOST', password in DOCKER_LOGIN_PASS"),
+    Arg("--search_params", "a query that offers have to match"),
+    Arg("-n --no-default", "that query without the default filters", bool),
+    Arg("--hide-readme", "do not show the description", bool),
+    Arg("--public", "let everybody find and use it", bool),
+)
+
+TEMPLATE_COMMANDS = (
+    Command("search templates", "find templates, yours and public ones",
+        Listing("", TEMPLATE_COLUMNS, fetch=find_templates, key="hash_id"),
+        Arg("query*", "words of name or image, then comparisons"),
+        example="search templates pytorch 'recommended=true count_created>100'",
+        notes=lambda: field_list(TEMPLATE_FIELDS),
+    ),
+    Command("create template", "save a template for instances; print its hash",
+        create_template, Arg("name?", "its name"),
+        Arg("--name", "same as an option", stands_for="name"), *TEMPLATE_OPTIONS,
+        example="create template --name train --image pytorch/pytorch --ssh --direct",
+    ),
+    Command("update template", "change a template of yours; print its new hash",
+        update_template, TEMPLATE, TEMPLATE_NAME, *TEMPLATE_OPTIONS,
+        example="update template 5915f1dc1ce881defb572015eb9d8178 --disk_space 40",
+    ),
+    Command("delete template", "delete a template of yours",
+        Request("DELETE /api/v0/template/", "template {number}: deleted",
+            body={"template_id": "{number}"}, look="search templates id={number}",
+            prepare=the_template, ask="delete template {number} ({title})?"),
+        TEMPLATE, Arg("--template-id", "same as an option", stands_for="template"),
+        Arg("--hash-id", "same as an option", stands_for="template"),
+        example="delete template 330005",
+    ),
+    Command("search benchmarks", "see how fast machines ran a template",
+        Listing("GET /api/v0/benchmarks", BENCHMARK_COLUMNS, "benchmarks|", pages=200,
+            where=matching_rows),
+        example="search benchmarks 'gpu_name=RTX_4090 value>100'",
+    ),
+)  # fmt: skip
 
 
 # --- storage --------------------------------------------------------------------------
 
-STORAGE_COMMANDS: tuple[Command, ...] = ()
+VOLUME_FIELDS = [field for field in FIELDS if field.name in """cpu_arch cuda_vers
+    datacenter disk_bw disk_space driver_version duration external geolocation gpu_arch
+    has_avx host_id id inet_down inet_up machine_id pci_gen pcie_bw reliability
+    storage_cost static_ip total_flops ubuntu_version verified""".split()]  # fmt: skip
+VOLUME_ORDER = "score cpu_ghz disk_name storage_total_cost start_date end_date".split()
+VOLUME_FILTERS: dict[str, dict[str, Any]] = {
+    "verified": {"eq": True}, "external": {"eq": False}, "disk_space": {"gte": 1},
+}  # fmt: skip
+VOLUME_OFFER_COLUMNS = (
+    Column("ID", "id", "d", "id, for create volume", essential=True),
+    Column("Disk", "disk_space", ".0f", "space for rent, GB", essential=True),
+    Column("$/GB/mo", "storage_cost", ".4f", "price of a GB a month", essential=True),
+    Column("Disk_MB/s", "disk_bw", ".0f", "disk bandwidth, MB/s"),
+    Column("Disk_Name", "disk_name", "", "model of the disk"),
+    *pick_columns("CUDA,cpu_ghz,NV_Driver,Net_up,Net_down,R,Max_Days,mach_id,status,"
+                  "host_id,country", OFFER_COLUMNS, ()),
+)  # fmt: skip
+VOLUME_COLUMNS = (
+    Column("ID", "id", "d", "id of the volume", essential=True),
+    Column("Name", "label", "", "your name for it", essential=True),
+    Column("Disk", "disk_space", ".0f", "size, GB", essential=True),
+    Column("Status", "status", "", "available: ready for use", essential=True),
+    Column("$/hr", "storage_total_cost", ".5f", "price", essential=True),
+    Column("Age_h", age, ".1f", "hours since it was created", 1 / 3600),
+    *pick_columns("Disk_Name,NV_Driver,Net_up,Net_down,R,mach_id,host_id,country",
+                  (*OFFER_COLUMNS, *VOLUME_OFFER_COLUMNS), ()),
+    Column("Instances", "instances", "", "the instances that use it", essential=True),
+)  # fmt: skip
+BACKUP_COLUMNS = (
+    Column("ID", "id", "d", "id of the backup", essential=True),
+    Column("Instance", "contract_id", "d", "id of the instance", essential=True),
+    Column("Type", "type", "", "kind of backup"),
+    Column("Machine", "machine_id", "d", "id of the machine"),
+    Column("Status", "status", "", "pending, success or error", essential=True),
+    Column("Created", at("created_at"), "", "when it was made"),
+    Column("Info", "info", "", "what the service says about it"),
+)
+BACKUP_FILE_COLUMNS = (
+    Column("MB", "size", ".1f", "size, MB", 1e-6, essential=True),
+    Column("Name", "name", "", "path in the backup", essential=True),
+    Column("URL", "url", "", "where it is; a token is needed to fetch it"),
+)
+JOB_COLUMNS = (
+    Column("ID", "id", "d", "id of the job", essential=True),
+    Column("Instance", "instance_id", "d", "id of the instance", essential=True),
+    Column("When", lambda row, now: describe_schedule(row), "", "when it is sent",
+           essential=True),
+    Column("Start_UTC", at("start_time", utc=True), "", "not before"),
+    Column("End_UTC", at("end_time", utc=True), "", "not after"),
+    Column("Method", "request_method", "", "DELETE destroys", essential=True),
+    Column("Endpoint", "api_endpoint", "", "what is sent", essential=True),
+)  # fmt: skip
+
+
+def find_volume_offers(client: Client, args: argparse.Namespace) -> list[Row]:
+    """Return the offers of space for volumes that a query finds."""
+    fields = named_fields(VOLUME_FIELDS, VOLUME_OFFER_COLUMNS)
+    defaults = {} if args.no_default else VOLUME_FILTERS
+    body, notes = parse_query(" ".join(args.query), defaults, fields)
+    order: Row = {"order": parse_order(args.order, fields, VOLUME_ORDER)}
+    path = "/api/v0/volumes/search/"
+    return search_market(client, args, path, {**body, **order}, notes, VOLUME_FILTERS)
+
+
+def describe_volumes(client: Client, numbers: Iterable[int]) -> str:
+    """Return volumes with name, size and price, as far as these can be read."""
+    try:
+        call = Call("GET", "/api/v0/volumes?owner=me&type=all_volume")
+        rows = rows_of(client.send(call), "volumes")
+    except VastError:
+        rows = []
+    texts = []
+    for number in numbers:
+        row: Row = next((row for row in rows if row.get("id") == number), {})
+        size = format_number(row.get("disk_space"), "%.0f GB")
+        price = format_number(row.get("storage_total_cost"), "$%.4g/h")
+        known = ", ".join(str(word) for word in (row.get("label"), size, price) if word)
+        texts.append(f"volume {number} ({known})" if known else f"volume {number}")
+    return ", ".join(texts)
+
+
+def ask_about_volumes(client: Client, args: argparse.Namespace) -> str:
+    """Return the question before volumes are deleted."""
+    names = describe_volumes(client, dict.fromkeys(args.id))
+    return f"delete {names} with all data?"
+
+
+class VolumeRental(Request):
+    """A kind of command: rents space for a volume, and says what it costs."""
+
+    def __init__(self, request: str) -> None:
+        doubt = "a volume may or may not have been created"
+        super().__init__(request, "volume: created", once=True, doubt=doubt,
+            look="show volumes", proof="volume_name")  # fmt: skip
+
+    def send(self, client: Client, args: argparse.Namespace, scheduled: bool) -> Result:
+        call = self.call(args)
+        reply = client.send(call)
+        number = as_int(str(reply.get("volume_name")).removeprefix("V."))
+        if number is None:
+            raise OutcomeUnknown(f"the response names no volume{call.in_doubt()}")
+        client.paid = f"volume {number}: rented, and costs money"
+        client.env.note(f"rented {describe_volumes(client, [number])}")
+        return Result(reply, f"volume {number}: created")
+
+
+def volume_name(text: str) -> str:
+    """Parse the name of a volume."""
+    if not re.fullmatch("[A-Za-z0-9_]{1,64}", text):
+        raise invalid("name", text, "must be up to 64 letters, digits and _")
+    return text
+
+
+def change(name: str, format: str = "%.4f", scale: float = 1) -> Callable[..., object]:
+    """Return the source of a column that shows an old and a new price."""
+
+    def show(row: Row, now: float) -> object:
+        prices = [row.get(f"old_{name}"), row.get(f"new_{name}")]
+        texts = [format_number(price, format, scale) for price in prices]
+        return "->".join(text for text in texts if text) or None
+
+    return show
+
+
+GPU_PRICE = change("gpu_costpersec", scale=3600)
+DISK_PRICE = change("disk_ram_costpersec", scale=30 * DAY)
+INCREASE_COLUMNS = (
+    Column("ID", "pending_price_increase_id", "d", "id of the price increase"),
+    Column("Instance", "contract_id", "d", "id of the instance", essential=True),
+    Column("$/GPU/hr", GPU_PRICE, "", "price of a GPU", essential=True),
+    Column("$/GB/mo", DISK_PRICE, "", "price of a GB of disk", essential=True),
+    Column("Up_$/GB", change("bwu_cost"), "", "price of uploads"),
+    Column("Down_$/GB", change("bwd_cost"), "", "price of downloads"),
+    Column("Fee%", change("platform_fee", "%.2f", 100), "", "the platform's share"),
+    Column("End_UTC", at("contract_end_date", utc=True), "", "end at the old price"),
+    Column("New_End_UTC", at("ask_end_date", utc=True), "", "end at the new price"),
+    Column("Host", "host_id", "d", "id of the host"),
+)
+INCREASES = "/api/v0/instances/pending-price-increases/"
+
+
+class PriceAnswer(Request):
+    """A kind of command: accepts or rejects the price increases of instances."""
+
+    def __init__(self, verb: str) -> None:
+        path = f"/api/v0/instances/{verb}-price-increase/"
+        done = f"instance {{id}}: price increase {verb}ed"
+        look, ask = "show pending-price-increases", f"{verb} {{prices}}?"
+        super().__init__(f"PUT {path}", done, ask=ask, look=look, prepare=self.read)
+
+    def read(self, client: Client, args: argparse.Namespace) -> None:
+        """Find what is pending, by instance, and put it into words."""
+        rows = rows_of(client.send(Call("GET", INCREASES)), "pending_price_increases")
+        self.pending = {row["contract_id"]: row for row in rows
+                        if isinstance(row.get("contract_id"), int)}  # fmt: skip
+        args.prices = ", ".join(
+            f"{GPU_PRICE(row, 0)} $/h per GPU and {DISK_PRICE(row, 0)} $/GB/month of"
+            f" disk for instance {number}"
+            for number, row in self.pending.items() if number in args.id
+        )  # fmt: skip
+        args.yes = args.yes or not args.prices  # there is nothing to ask about
+
+    def call(self, args: argparse.Namespace) -> Call:
+        call, key = super().call(args), "pending_price_increase_id"
+        if args.id not in self.pending:
+            msg = f"instance {args.id} has no pending price increase"
+            raise VastError(msg, "no_pending_price_increase")
+        call.body = {key: self.pending[args.id].get(key)}
+        return call
+
+
+VOLUME_SIZE = number("size", "GB", 1, whole=True)
+STORAGE_COMMANDS = (
+    Command("search volumes", "find space for volumes to rent",
+        Listing("", VOLUME_OFFER_COLUMNS, fetch=find_volume_offers, after=count_offers),
+        *SEARCH_ARGS,
+        Arg("--storage", "GB that the price is for (1)", number("size", "GB", 0),
+            default=1.0),
+        example="search volumes 'disk_space>200 geolocation=US' -o storage_cost",
+        notes=lambda: field_list(VOLUME_FIELDS),
+    ),
+    Command("show volumes", "list your volumes",
+        Listing("GET /api/v0/volumes?owner=me&type={type}", VOLUME_COLUMNS, "volumes",
+            where=matching_rows),
+        Arg("-t --type", "all (the default), local or network",
+            Choice("type", "all=all_volume", "local=local_volume",
+                "network=network_volume"), default="all"),
+    ),
+    Command("create volume", "rent space for a volume; it costs money from then on",
+        VolumeRental("PUT /api/v0/volumes/"),
+        Arg("offer", "id of an offer from search volumes", identifier, wire="id"),
+        Arg("-s --size", "GB (15)", VOLUME_SIZE, default=15),
+        Arg("-n --name --label", "a name for it", volume_name),
+        example="create volume 1234 --size 100 --name models",
+    ),
+    Command("clone volume", "copy a volume to space that this rents",
+        VolumeRental("POST /api/v0/volumes/copy/"),
+        Arg("volume", "id of the volume", volume_id, wire="src_id"),
+        Arg("offer", "id of an offer from search volumes", identifier, wire="dst_id"),
+        Arg("-s --size", "GB (that of the volume)", VOLUME_SIZE),
+        Arg("-d --disable-compression", "copy without compression", bool),
+        example="clone volume 70001 1234",
+    ),
+    Command("delete volume", "delete a volume that no instance uses, with all data",
+        Request("DELETE /api/v0/volumes/?id={id}", "volume {id}: deleted",
+            ask=ask_about_volumes),
+        Arg("id+", "one or more volume ids", volume_id), example="delete volume 70001",
+    ),
+    Command("show instance-backups", "list the backups of your instances",
+        Listing("GET /api/v0/instance_backups/", BACKUP_COLUMNS, "backups"),
+        Arg("--contract-id", "only those of this instance", identifier),
+    ),
+    Command("show instance-backup-files", "list the files of a backup",
+        Listing("GET /api/v0/instance_backups/{id}/download/", BACKUP_FILE_COLUMNS,
+            "files", key="name"),
+        Arg("id", "id of the backup", identifier),
+        example="show instance-backup-files 301",
+    ),
+    Command("show scheduled-jobs", "list the jobs that --schedule has made",
+        Listing("GET /api/v0/commands/schedule_job/", JOB_COLUMNS, "results|"),
+    ),
+    Command("delete scheduled-job", "delete scheduled jobs",
+        Request("DELETE /api/v0/commands/schedule_job/{id}/",
+            "scheduled job {id}: deleted"),
+        ids("one or more job ids"), example="delete scheduled-job 8101",
+    ),
+    Command("show pending-price-increases", "list price increases that hosts ask for",
+        Listing(f"GET {INCREASES}", INCREASE_COLUMNS, "pending_price_increases",
+            key="contract_id"),
+    ),
+    Command("accept price-increase", "keep instances at a higher price",
+        PriceAnswer("accept"), INSTANCE_IDS, example="accept price-increase 5001",
+    ),
+    Command("reject price-increase", "let instances end with their contract",
+        PriceAnswer("reject"), INSTANCE_IDS, example="reject price-increase 5001",
+    ),
+)  # fmt: skip
 
 
 # --- hosting --------------------------------------------------------------------------
