@@ -4989,12 +4989,124 @@ SERVERLESS_COMMANDS: tuple[Command, ...] = ()
 
 # --- parser, help and completion ------------------------------------------------------
 
-SHELL_NAMES = Choice("shell", "bash", "zsh")
+# Both call `vast.py complete` with the words up to the cursor. Each line of its output is
+# a candidate, and behind a tab its help; "/" stands for the names of files.
+SHELLS = {
+    "bash": """\
+# Completion for bash; to use it: source <(vast.py completion bash)
+_vast() {
+    local IFS=$'\\n' line
+    COMPREPLY=()
+    for line in $("${1/#\\~/$HOME}" complete "${COMP_WORDS[@]:1:COMP_CWORD}" 2>/dev/null)
+    do COMPREPLY+=("${line%%$'\\t'*}"); done
+    [ "${COMPREPLY[*]}" != / ] || { COMPREPLY=(); compopt -o default; }
+}
+complete -F _vast vast.py vast""",
+    "zsh": """\
+# Completion for zsh; to use it: source <(vast.py completion zsh)
+_vast() {
+    local -a lines=("${(@f)$(${~words[1]} complete "${(@)words[2,CURRENT]}" 2>/dev/null)}")
+    [[ "$lines" == / ]] && { _files; return }
+    lines=("${(@)lines//:/\\\\:}")
+    lines=("${(@)lines/$'\\t'/:}")
+    [[ -z "$lines" ]] || _describe vast.py lines
+}
+(( $+functions[compdef] )) || { autoload -U compinit && compinit }
+compdef _vast vast.py vast""",
+}
 
 
 def completion(client: Client, args: argparse.Namespace) -> Iterator[Shown]:
-    """Print the script that completes the words after the program's name."""
-    yield ""
+    """Print the script that completes the words behind the program's name."""
+    yield SHELLS[args.shell]
+
+
+def complete(client: Client, args: argparse.Namespace) -> Iterator[Shown]:
+    """Print what can stand in the place of the last of the words."""
+    *words, typed = args.words or [""]
+    found = candidates(words, typed.lstrip("'\"").removeprefix("="))
+    lines = [f"{word}\t{help}".rstrip() for word, help in found]
+    yield "\n".join(lines).encode() + b"\n" * bool(lines)
+
+
+def candidates(words: Iterable[str], typed: str) -> list[tuple[str, str]]:
+    """Return what can stand where `typed` stands behind the words, with its help."""
+    command: Command | None = None
+    options = option_names([*GLOBAL_ARGS, VERSION_ARG])
+    names: list[str] = []
+    pending: Arg | None = None  # the option whose value comes next
+    for word in words:
+        if word == "=":  # bash makes a word of its own of it
+            continue
+        if pending is not None:
+            pending = None
+        elif word.startswith("-"):
+            pending = options.get(plain(word.partition("=")[0]))
+            if pending and pending.many == "...":
+                return []
+            if pending and (pending.is_flag or "=" in word):
+                pending = None
+        else:
+            names.append(word)
+            if command is None and (command := COMMAND_BY_NAME.get(plain(" ".join(names)))):
+                options, names = option_names([*command.args, *GLOBAL_ARGS]), []
+    found = possible_words(command, names, pending, options, typed)
+    return list(
+        {word: help for word, help in found if word.startswith(typed) or word == "/"}.items()
+    )
+
+
+def possible_words(
+    command: Command | None,
+    names: list[str],
+    pending: Arg | None,
+    options: Mapping[str, Arg],
+    typed: str,
+) -> list[tuple[str, str]]:
+    """Return all that could stand there, whatever `typed` begins with."""
+    option, equals, value = typed.partition("=")
+    glued = options.get(plain(option)) if typed.startswith("--") and equals else None
+    if pending or glued:
+        prefix = f"{option}=" if glued else ""
+        found = values_of(pending or glued, command, value if glued else typed)
+        return [(prefix + word if word != "/" else word, help) for word, help in found]
+    if typed.startswith("-"):
+        return [(flag, arg.help) for arg in dict.fromkeys(options.values())
+                for flag in arg.flags if arg.help]  # fmt: skip
+    if command is None:
+        return [(name.split()[len(names)], known.help if name == " ".join(
+                 [*names, name.split()[-1]]) else "")
+                for name, known in COMMAND_BY_NAME.items()
+                if name.split()[: len(names)] == names and not known.hidden
+                and len(name.split()) > len(names)]  # fmt: skip
+    positionals = [arg for arg in command.args if not arg.flags]
+    if not positionals:
+        return []
+    return values_of(positionals[min(len(names), len(positionals) - 1)], command, typed)
+
+
+def values_of(
+    arg: Arg | None, command: Command | None, typed: str
+) -> list[tuple[str, str]]:
+    """Return the values that an argument can have, if they are known."""
+    if arg is None or command is None:
+        return []
+    if isinstance(arg.type, Choice):
+        return [(word, "") for word in arg.type.values]
+    if arg.type is file_name:
+        return [("/", "")]
+    if command.name == "help":
+        return [(name.split()[0], "") for name in [*COMMAND_BY_NAME, *TOPICS]]
+    columns = command.run.columns if isinstance(command.run, Listing) else ()
+    before = re.match(r"(.*[\s,])?", typed)
+    prefix = before[0] if before else ""
+    if arg.dest == "cols":
+        return [(prefix + column.heading, column.help) for column in columns]
+    if arg.dest in ("order", "query") and command.name.startswith("search"):
+        return [(prefix + field.name, field.help) for field in FIELDS]
+    if arg.dest == "query":
+        return [(prefix + column.field, column.help) for column in columns]
+    return []
 
 
 GLOBAL_ARGS = (
@@ -5024,7 +5136,12 @@ GROUPS: dict[str, tuple[Command, ...]] = {
     "Serverless": SERVERLESS_COMMANDS,
     "Program": (
         Command("completion", "print a script for completion in the shell", completion,
-            Arg("shell", "bash or zsh", SHELL_NAMES), example="completion bash",
+            Arg("shell", "bash or zsh", Choice("shell", *SHELLS)),
+            example="completion bash",
+        ),
+        Command("complete", "print what can follow, for completion in the shell",
+            complete, Arg("words...", "the words up to the cursor"), pass_on=True,
+            hidden=True,
         ),
         Command("help", "show help on a command or a topic", show_help,
             Arg("command*", "a command, or a topic"), example="help query",
