@@ -1947,6 +1947,7 @@ class Request(Kind):
             client.env.confirm("", required=self.required)
             return
         values = Values(vars(args), which=which(self.subject, args))
+        values["said"] = spoken(self.declared, args)
         question = self.ask if isinstance(self.ask, str) else self.ask(client, args)
         client.env.confirm(
             question.format_map(values) if self.ask is question else question,
@@ -3740,16 +3741,14 @@ def find_maints(client: Client, args: argparse.Namespace) -> list[Row]:
 
 
 def check_window(client: Client, args: argparse.Namespace) -> None:
-    """Check a maintenance window and put it into words. Raises UsageError."""
+    """Check when maintenance starts, and make its hours whole. Raises UsageError."""
     start, hours = args.sdate, int(args.duration)
-    ends = (start, start + hours * 3600)
-    first, last = (str(format_time(date, "%Y-%m-%d %H:%M %z")) for date in ends)
     if not 0 < start - client.env.now() < 365 * 86400:
-        raise UsageError(f"the start, {first}, must be in the future, within a year")
+        rule = "must be in the future, within a year"
+        raise UsageError(f"the start, {format_time(start)}, {rule}")
     if hours != args.duration:
         client.env.note(f"{args.duration:g} hours become {hours}: hours are whole")
     args.duration = hours
-    args.window = singular(f"from {first} to {last} ({hours} hours)")
 
 
 def utc_day(row: Row, now: float) -> object:
@@ -3762,7 +3761,7 @@ def utc_day(row: Row, now: float) -> object:
 
 EARNED = ("gpu_earn", "sto_earn", "bwu_earn", "bwd_earn")
 EARNED_IN_ALL = ("total_gpu", "total_stor", "total_bwu", "total_bwd")
-EARNINGS = ("summary", "current", "per_day", "per_machine")  # names nobody
+EARNINGS = ("summary", "current", "per_day", "per_machine")  # the rest names people
 EARNING_COLUMNS = (
     Column("Day", utc_day, "", "UTC day, or all", essential=True),
     Column("Machine", lambda row, now: row.get("machine_id", "all"), "",
@@ -3835,7 +3834,7 @@ TREND_COLUMNS = (
 )
 HOSTS_ONLY = "market metrics are for hosts: use the key of an account with a machine"
 BLOCKS = "▁▂▃▄▅▆▇█"
-POINTS = 24  # of a trend
+POINTS = 16  # of a trend: it fits 80 columns
 
 
 def find_metrics(client: Client, part: str, rows: str, params: Row) -> list[Row]:
@@ -4029,13 +4028,15 @@ HOSTING_COMMANDS = (
     ),
     Command("schedule maint", "announce maintenance to a machine's renters",
         Request("PUT /api/v0/machines/{id}/dnotify/",
-            "machine {id}: maintenance {window}",
+            "machine {id}: maintenance {said}",
             body={"client_id": "me"}, once=True, prepare=check_window,
-            ask="announce maintenance of machine {id} {window} to its renters?"),
+            ask="notify the renters of machine {id} of maintenance {said}?"),
         MACHINE_ID,
         Arg("--sdate", "start, local time: '2030-06-15 14:00', or unix seconds",
-            start_date, required=True),
-        Arg("--duration", "whole hours", number("duration", "hours", 1), required=True),
+            start_date, required=True,
+            say=lambda date: f"from {format_time(date, '%Y-%m-%d %H:%M %z')}"),
+        Arg("--duration", "whole hours", number("duration", "hours", 1), required=True,
+            say=lambda hours: singular(f"for {hours} hours")),
         Arg("--maintenance_category", "power, internet, disk, gpu, software or other",
             Choice("category", "power", "internet", "disk", "gpu", "software", "other",
                 "not provided"), default="not provided"),
