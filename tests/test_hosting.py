@@ -244,7 +244,6 @@ WRONG: dict[str, str] = {
     "remove defjob": "id",
     "remove defjob 1 2": "'2'",
     "set defjob": "id",
-    "set defjob 7101": "--price_gpu, --price_inetu, --price_inetd, --image",
     "list machine 7101 -l 'a while'": "'a while'",
     "list machine 7101 -l '0 days'": "'0 days'",
     "list machine 7101 -l '1.5 days'": "'1.5 days'",
