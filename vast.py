@@ -247,6 +247,8 @@ class Column:
             return [compute(row, now) for row in rows]
         name, *others = self.source.split("|")
         values = [row.get(name) for row in rows]
+        if name in VARIABLES:
+            values = list(map(mask_variables, values))
         for other in others:
             values = [
                 row.get(other) if value is None else value
@@ -306,11 +308,12 @@ CREDENTIALS = frozenset(
     result_url temp_download_url""".split()
 )
 MASK = "********"
+VARIABLES = ("env", "extra_env")  # fields that hold environment variables
 NESTED = frozenset((dict, list))
 SECRET_NAME = re.compile(
-    r"(?<![a-z])(api|auth|access|private|secret)?"
-    r"(keys?|tokens?|secrets?|pass|passwd|passwords?|passphrase|pat|pats|credentials?"
-    r"|logins?|auth|authorization)(?![a-z])",
+    r"password|passwd|passphrase|(?<![a-z])(api|auth|access|private|secret)?"
+    r"(keys?|tokens?|secrets?|pass|pwd|pats?|credentials?|logins?|auth|authorization)"
+    r"(?![a-z])",
     re.IGNORECASE,
 )
 NUMBER = r"(?ai)[+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?"
@@ -378,7 +381,11 @@ def format_number(value: object, format: str, scale: float = 1) -> str | None:
     try:
         return format % (value * scale)
     except (OverflowError, ValueError):  # infinite, or too large for a float
+        pass
+    try:
         return str(value)
+    except ValueError:  # over 4,300 digits
+        return "inf" if value > 0 else "-inf"
 
 
 def cell(value: object, format: str = "", scale: float = 1, last: bool = False) -> str:
@@ -499,8 +506,9 @@ def is_secret_variable(name: object, value: object) -> bool:
     """Return whether a variable's value may let others in, by its name or itself."""
     if not isinstance(name, str):
         return False
+    words = re.sub("(?<=[a-z])(?=[A-Z])", " ", name)
     return bool(
-        SECRET_NAME.search(name.replace("_", " "))
+        SECRET_NAME.search(words)
         or (isinstance(value, str) and PASSWORD_URL.search(value))
     )
 
@@ -532,7 +540,7 @@ def without_credentials(value: Any) -> Any:
             value = {k: inner for k, inner in value.items() if k not in CREDENTIALS}
         nested = {
             k: without_credentials(
-                mask_variables(inner) if k in ("env", "extra_env") else inner
+                mask_variables(inner) if k in VARIABLES else inner
             )
             for k, inner in value.items()
             if type(inner) in NESTED
@@ -612,7 +620,7 @@ def parse_quantity(text: str, unit: str = "") -> float | None:
 
 def invalid(noun: str, text: str, rule: str) -> argparse.ArgumentTypeError:
     """Return the error for an argument whose value breaks a rule."""
-    return argparse.ArgumentTypeError(f"invalid {noun} '{text}': {rule}")
+    return argparse.ArgumentTypeError(f"invalid {noun} '{shorten(text, 60)}': {rule}")
 
 
 def identifier(text: str) -> int:
@@ -726,7 +734,7 @@ def parse_date(text: str, last: bool = False, utc: bool = False) -> int:
         return int(float(text))
     from dateutil.parser import parse
 
-    error = invalid("date", text[:40], "use YYYY-MM-DD")
+    error = invalid("date", text, "use YYYY-MM-DD")
     if len(text) > 40 or re.search(r"\d{15}", text):
         raise error
     zone = timezone.utc if utc else None
@@ -1343,8 +1351,9 @@ class Client:
                     raise
                 if call.method == "DELETE" and refusal.slug in GONE:
                     return {"success": True}  # the earlier try was carried out
-                msg = f"{refusal}{call.in_doubt()}"
-                raise OutcomeUnknown(msg, http=refusal.http) from None
+                unknown = OutcomeUnknown(f"{refusal}{call.in_doubt()}")
+                unknown.http, unknown.reply = refusal.http, refusal.reply
+                raise unknown from None
             except Failure as failure:
                 wait = max(failure.wait, min(2**tries, 32) * uniform(0.5, 1))
                 unsure = unsure or failure.kind not in NOT_CARRIED_OUT
@@ -5657,10 +5666,7 @@ def curl(dry: DryRun, env: Environment) -> str:
 def masked_body(call: Call) -> Row:
     """Return a request's body with its secrets masked."""
     body = dict(call.body or {})
-    for name in call.secrets & body.keys():
-        text = str(body[name])
-        login = re.sub(r"(?<!\S)(-p|--password)([ =]*)(\S+)", rf"\1\2{MASK}", text)
-        body[name] = login if name == "image_login" and login != text else MASK
+    body |= dict.fromkeys(call.secrets & body.keys(), MASK)
     if "env" in body:
         body["env"] = mask_variables(body["env"])
     return body
