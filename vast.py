@@ -1640,9 +1640,10 @@ def no_number(text: str) -> NoReturn:
 
 def rows_of(reply: object, keys: str) -> list[Row]:
     """Return the rows of a response: under the first of the keys ("a|b") that it has,
-    "" for a bare array. Null is none; a single object is one. Raises VastError."""
+    "" for a bare array or row. Null is none; an object is one. Raises VastError."""
+    whole = isinstance(reply, list) or (isinstance(reply, dict) and "id" in reply)
     for key in keys.split("|"):
-        if isinstance(reply, list) and not key:
+        if whole and not key:
             rows: Any = reply
         elif isinstance(reply, dict) and key in reply:
             rows = reply[key]
@@ -2003,9 +2004,11 @@ class Request(Kind):
         """Ask before harm is done, `when` it is scheduled for. Raises NotDone."""
         if not self.ask or args.yes or client.dry_run:
             return
-        if not client.env.can_ask() and not self.required:
+        if not client.env.can_ask():
+            client.env.confirm("", required=self.required)
             return
         values = Values(vars(args), which=which(self.subject, args))
+        values["said"] = spoken(self.declared, args)
         question = self.ask if isinstance(self.ask, str) else self.ask(client, args)
         question = question.format_map(values) if self.ask is question else question
         client.env.confirm(
@@ -4755,74 +4758,358 @@ MACHINE_COLUMNS = (
     Column("bid_$/h", "min_bid_price", ".4f", "lowest bid per GPU"),
     Column("up_$/GB", "listed_inet_up_cost", ".4f", "price of uploads"),
     Column("down_$/GB", "listed_inet_down_cost", ".4f", "price of downloads"),
-    Column("occup", "gpu_occupancy", "", "what each GPU does: D on demand, x free",
-           essential=True),
+    Column("occup", "gpu_occupancy", "", "GPUs: D on demand, x free", essential=True),
     Column("reports", "num_reports", "d", "problems that renters reported"),
     Column("country", "geolocation", "", "location"),
-)  # fmt: skip
+)
+REPORT_COLUMNS = (
+    Column("Created", "created_at", "", "when it was reported", essential=True),
+    Column("Problem", "problem", "", "kind of problem", essential=True),
+    Column("Message", "message", "", "what the renter wrote", essential=True),
+)
+WITH_OFFSET = "%Y-%m-%d_%H:%M%z"
+MAINT_COLUMNS = (
+    Column("Machine", "machine_id", "d", "id of the machine", essential=True),
+    Column("Start", at("start_time", WITH_OFFSET), "", "local time", essential=True),
+    Column("End", at("end_time", WITH_OFFSET), "", "local time", essential=True),
+    Column("Hours", "duration_hours", "g", "how long it takes"),
+    Column("Category", "maintenance_category", "", "what is worked on"),
+)
 PRICE = number("price", "$", least=0)
 
 
-def check_listing(client: Client, args: argparse.Namespace) -> None:
-    """Check the end of a listing, and say what it means. Raises UsageError."""
-    env = client.env
-    if args.end_date is not None and args.duration is not None:
-        raise UsageError("--end_date excludes --duration")
-    if args.end_date is not None:
-        until = format_time(args.end_date)
-        if args.end_date <= env.now():
-            raise UsageError(f"the end date, {until}, is in the past")
-        env.note(f"the listing ends on {until}")
-    if (args.duration or "").isdecimal():
-        env.note(f"--duration {args.duration} means seconds")
+def price(names: str, unit: str, required: bool = False) -> Arg:
+    """Return the argument for a price in dollars per `unit`."""
+    say = "${:.10g}/" + unit.replace("hour", "h")
+    return Arg(names, f"$/{unit}", PRICE, say=say, required=required)
 
 
-def until_date(seconds: int) -> str:
-    """Return the end of a listing in words."""
-    return f"until {format_time(seconds)}"
+def singular(text: str) -> str:
+    """Return text with "1 GPU" for "1 GPUs"."""
+    return re.sub(r"(?<![\d.])1 (\w+)s\b", r"1 \1", text)
 
 
 MACHINE_IDS = ids("one or more machine ids")
-MACHINE_ID = Arg("id", "id of the machine", identifier, wire="machine")
+MACHINE_ID = Arg("id", "id of the machine", identifier)
 JOB_ARGS = (
-    Arg("--price_gpu", "$/hour per GPU", PRICE, say="${:.10g}/h per GPU"),
-    Arg("--price_inetu", "$/GB uploaded", PRICE, say="${:.10g}/GB uploaded"),
-    Arg("--price_inetd", "$/GB downloaded", PRICE, say="${:.10g}/GB downloaded"),
+    price("--price_gpu", "hour per GPU"),
+    price("--price_inetu", "GB uploaded"),
+    price("--price_inetd", "GB downloaded"),
     Arg("--image", "the image to run", say="image {}"),
     Arg("--args...", "all that follows is passed to the image's command",
-        say="arguments {}"),
+        say=lambda words: f"arguments {' '.join(words) or 'none'}"),
 )  # fmt: skip
 LISTING_PRICES = (
-    Arg("-g --price_gpu", "$/hour per GPU", PRICE, say="${:.10g}/h per GPU"),
-    Arg("-s --price_disk", "$/GB/month of disk", PRICE,
-        say="${:.10g}/GB/month of disk"),
-    Arg("-u --price_inetu", "$/GB uploaded", PRICE, say="${:.10g}/GB uploaded"),
-    Arg("-d --price_inetd", "$/GB downloaded", PRICE, say="${:.10g}/GB downloaded"),
-    Arg("-m --min_chunk", "minimum number of GPUs to rent",
-        number("number of GPUs", least=1, whole=True), say="at least {} GPUs"),
-    Arg("-e --end_date", "until this date, its last second included", end_date,
-        say=until_date),
+    price("-g --price_gpu", "hour per GPU"),
+    price("-s --price_disk", "GB/month of disk"),
+    price("-u --price_inetu", "GB uploaded"),
+    price("-d --price_inetd", "GB downloaded"),
+    price("-z --vol_price", "GB/month of volume"),
+)
+END_DATE = Arg("-e --end_date", "until this date, its last second included", end_date,
+    say=lambda seconds: f"until {format_time(seconds)}")  # fmt: skip
+LISTING_TERMS = (
     Arg("-b --price_min_bid", "$/hour per GPU, the lowest bid", PRICE,
-        say="bids from ${:.10g}/h per GPU"),
+        say="with bids from ${:.10g}/h per GPU"),
     Arg("-r --discount_rate", "maximum discount, 0 to 1",
         number("discount", "0..1", 0, 1), wire="credit_discount_max",
-        say="a discount of up to {}"),
-    Arg("-l --duration", "30 days, 2 weeks, or seconds", duration, say="for {}"),
+        say="with a discount of up to {}"),
+    Arg("-m --min_chunk", "minimum number of GPUs to rent",
+        number("number of GPUs", least=1, whole=True),
+        say="with at least {} GPUs per rental"),
     Arg("-v --vol_size", "GB to rent out as volumes, or 0",
-        number("size", "GB", 0, whole=True), say="volumes of {} GB"),
-    Arg("-z --vol_price", "$/GB/month of volumes", PRICE,
-        say="${:.10g}/GB/month of volume"),
+        number("size", "GB", 0, whole=True), say="with {} GB for volumes"),
+    END_DATE,
+    Arg("-l --duration", "30 days, 2 weeks, or seconds", duration,
+        say=lambda text: f"for {text} seconds" if text.isdecimal() else f"for {text}"),
 )  # fmt: skip
 
+
+def check_listing(client: Client, args: argparse.Namespace) -> None:
+    """Check a listing and put its terms into words. Raises UsageError."""
+    long = getattr(args, "duration", None)
+    if args.end_date is not None:
+        until = format_time(args.end_date)
+        if long is not None:
+            raise UsageError("--end_date excludes --duration")
+        if args.end_date <= client.env.now():
+            raise UsageError(f"the end date, {until}, is in the past")
+        client.env.note(f"the listing ends on {until}")
+    if long and long.isdecimal():
+        client.env.note(f"--duration {long} means seconds")
+    prices = spoken(LISTING_PRICES, args)
+    words = [f"at {prices}" if prices else "", singular(spoken(LISTING_TERMS, args))]
+    args.terms = ", ".join(filter(None, words)) or "at the prices it had"
+
+
+def the_machine(client: Client, number: int) -> Row:
+    """Return the row of one of your machines. Raises VastError."""
+    call = Call("GET", f"/api/v0/machines/{number}", params={"owner": "me"})
+    rows = rows_of(client.send(call), "|machines")
+    if not rows:
+        raise VastError(f"there is no machine {number}", "not_found")
+    return rows[0]
+
+
+def ask_to_delete(client: Client, args: argparse.Namespace) -> str:
+    """Return the question before a machine is deleted."""
+    machine = "machine {id} ({hostname}, {num_gpus}x {gpu_name})"
+    machine = machine.format_map(Values(the_machine(client, args.id)))
+    return f"delete {machine}, its offers and your jobs on it, for good?"
+
+
+def find_maints(client: Client, args: argparse.Namespace) -> list[Row]:
+    """Return the maintenance windows of some machines, or of all that you have."""
+    numbers, mine = args.ids, {"owner": "me"}
+    if numbers is None:
+        reply = client.send(Call("GET", "/api/v0/machines", params=mine))
+        numbers = [row["id"] for row in rows_of(reply, "machines") if row.get("id")]
+        if not numbers:
+            return []
+    params = {**mine, "machine_ids": json.dumps(numbers)}
+    call = Call("GET", "/api/v0/machines/maintenances", params=params)
+    return rows_of(client.send(call), "")
+
+
+def check_window(client: Client, args: argparse.Namespace) -> None:
+    """Check when maintenance starts, and make its hours whole. Raises UsageError."""
+    start, hours = args.sdate, int(args.duration)
+    if not 0 < start - client.env.now() < 365 * 86400:
+        rule = "must be in the future, within a year"
+        raise UsageError(f"the start, {format_time(start)}, {rule}")
+    if hours != args.duration:
+        client.env.note(f"{args.duration:g} hours become {hours}: hours are whole")
+    args.duration = hours
+
+
+def utc_day(row: Row, now: float) -> object:
+    """Return the day of a row of earnings, which are counted from 1970 on."""
+    day = row.get("day", "all")
+    if isinstance(day, int) and 0 <= day < 1_000_000:
+        return time.strftime("%Y-%m-%d", time.gmtime(day * 86400))
+    return day
+
+
+EARNED = ("gpu_earn", "sto_earn", "bwu_earn", "bwd_earn")
+EARNED_IN_ALL = ("total_gpu", "total_stor", "total_bwu", "total_bwd")
+EARNINGS = ("summary", "current", "per_day", "per_machine")  # the rest names people
+EARNING_COLUMNS = (
+    Column("Day", utc_day, "", "UTC day, or all", essential=True),
+    Column("Machine", lambda row, now: row.get("machine_id", "all"), "",
+           "id of the machine, or all", essential=True),
+    Column("GPU_$", "gpu_earn", ".4f", "earned with GPUs"),
+    Column("disk_$", "sto_earn", ".4f", "earned with storage"),
+    Column("up_$", "bwu_earn", ".4f", "earned with uploads"),
+    Column("down_$", "bwd_earn", ".4f", "earned with downloads"),
+    Column("total_$", lambda row, now: sum(as_price(row.get(x)) or 0 for x in EARNED),
+           ".4f", "earned in all", essential=True),
+)  # fmt: skip
+
+
+class Earnings(Listing):
+    """A kind of command: shows what machines earned in whole UTC days, by default the
+    last 30; `--raw` is the response without names and addresses."""
+
+    def __call__(self, client: Client, args: argparse.Namespace) -> Iterator[Shown]:
+        today = int(client.env.now()) // 86400
+        last = today if args.end_date is None else args.end_date // 86400
+        first = last - 29 if args.start_date is None else args.start_date // 86400
+        if first > min(today, last):
+            rule = "in the future" if first > today else "after the end date"
+            raise UsageError(f"the start date is {rule}")
+        params = {"owner": "me", "sday": str(first), "eday": str(last)}
+        if args.machine_id is not None:
+            params["machid"] = str(args.machine_id)
+        reply = client.send(Call("GET", self.path, params=params))
+        rows = [*rows_of(reply, "per_day"), *rows_of(reply, "per_machine")]
+        kept = {name: reply.get(name) for name in EARNINGS}
+        sums = kept["summary"] if isinstance(kept["summary"], dict) else {}
+        rows.append({own: sums.get(name) for own, name in zip(EARNED, EARNED_IN_ALL)})
+        yield Table(rows, self.columns, kept, "machine_id")
+        current = kept["current"] if isinstance(kept["current"], dict) else {}
+        fee = format_number(current.get("service_fee"), "$%.2f")
+        if fee and not args.quiet:
+            client.env.note(f"service fee: {fee}")
+
+
+METRIC_COLUMNS = (
+    Column("Model", "gpu_name", "", "GPU model", essential=True),
+    Column("Total", "total", "d", "how many there are", essential=True),
+    Column("Free", "available", "d", "how many are free", essential=True),
+    Column("Used%", "usage", ".1f", "rented, %", essential=True),
+    Column("p10_$/h", "price_p10", ".4f", "price per GPU that a tenth is below"),
+    Column("median_$/h", "price_median", ".4f", "median price per GPU", essential=True),
+    Column("p90_$/h", "price_p90", ".4f", "price per GPU that a tenth is above"),
+    Column("DLP", "dlperf", ".1f", "deep learning performance score"),
+    Column("DLP/$", "dlperf_per_dollar", ".1f", "that score by $/h"),
+    Column("TFLOPS", "tflops", ".1f", "computing power"),
+    Column("TFLOPS/$", "tflops_per_dollar", ".1f", "computing power by $/h"),
+)
+LOCATION_COLUMNS = (
+    Column("Model", "gpu_name", "", "GPU model", essential=True),
+    Column("N", "num_gpus", "dx", "number of GPUs", essential=True),
+    Column("rented", "rented", "", "rented or not", essential=True),
+    Column("verified", "verified", "", "checked by Vast.ai or not"),
+    Column("datacenter", "datacenter", "", "in a data center or not"),
+    Column("country", "country_code", "", "two letters", essential=True),
+    Column("city", "city", "", "city", essential=True),
+)
+TREND_COLUMNS = (
+    Column("Model", "gpu_name", "", "GPU model", essential=True),
+    Column("of", "of", "", "median price of the free or of the rented ones"),
+    Column("first_$/h", "first", ".4f", "price at the start", essential=True),
+    Column("last_$/h", "last", ".4f", "price at the end", essential=True),
+    Column("low_$/h", "low", ".4f", "lowest price", essential=True),
+    Column("high_$/h", "high", ".4f", "highest price", essential=True),
+    Column("trend", "trend", "", "prices from start to end", essential=True),
+)
+HOSTS_ONLY = "market metrics are for hosts: use the key of an account with a machine"
+BLOCKS = "▁▂▃▄▅▆▇█"
+POINTS = 16  # of a trend: it fits 80 columns
+
+
+def find_metrics(client: Client, part: str, rows: str, params: Row) -> list[Row]:
+    """Return figures of the market, which only hosts may see. Raises VastError."""
+    query = {name: str(value) for name, value in params.items()}
+    try:
+        path = f"/api/v0/metrics/gpu/{part}/"
+        reply = client.send(Call("GET", path, params=query or None))
+    except NoKey as error:
+        if error.http == 401:
+            error.args = (f"{error}; {HOSTS_ONLY}",)
+        raise
+    if isinstance(reply, dict) and reply.get("needs_machine"):
+        raise VastError(HOSTS_ONLY, "needs_machine")
+    return rows_of(reply, rows)
+
+
+def trend(prices: list[float], blocks: bool) -> str:
+    """Return prices as a chart of block characters, or as numbers with commas."""
+    step = (len(prices) - 1) / (POINTS - 1)
+    if step > 1:
+        prices = [prices[round(point * step)] for point in range(POINTS)]
+    if not blocks:
+        return ",".join(f"{price:.4g}" for price in prices)
+    low, spread = min(prices), max(prices) - min(prices) or 1
+    return "".join(BLOCKS[round((price - low) / spread * 7)] for price in prices)
+
+
+def price_summary(pricing: object, blocks: bool) -> Row:
+    """Return how the median prices went: of free GPUs, otherwise of rented ones. Each
+    of the arrays may be missing, and each of their numbers."""
+    for what, name in (("free", "avail_median"), ("rented", "rented_median")):
+        values = pricing.get(name) if isinstance(pricing, dict) else None
+        found = map(as_price, values if isinstance(values, list) else [])
+        prices = [price for price in found if price is not None]
+        if prices:
+            ends = {"first": prices[0], "last": prices[-1]}
+            ends |= {"low": min(prices), "high": max(prices)}
+            return {"of": what, **ends, "trend": trend(prices, blocks)}
+    return {}
+
+
+def find_trends(client: Client, args: argparse.Namespace) -> list[Row]:
+    """Return the figures of each GPU model over time; for the table, a summary too."""
+    params = given((*TREND_ARGS, *METRIC_ARGS), args)
+    if args.name:
+        comma = "," if any(re.search("[_ ]", name) for name in args.name) else " "
+        params["gpu_name"] = comma.join(args.name).replace("_", " ")
+    rows = []
+    for models in find_metrics(client, "history", "gpus", params):
+        for name, series in models.items():
+            row = {"gpu_name": name, **(series if isinstance(series, dict) else {})}
+            if not args.raw:
+                row |= price_summary(row.get("pricing"), client.env.on_terminal())
+            rows.append(row)
+    return rows
+
+
+REQUIREMENT_COLUMNS = (
+    Column("Requirement", "requirement", "", "what is required", essential=True),
+    Column("Value", "value", ".10g", "what the machine has", essential=True),
+    Column("Limit", "limit", "", "what it must have", essential=True),
+    Column("Result", "result", "", "pass or fail", essential=True),
+)
+
+
+def tested_row(client: Client, number: int) -> Row:
+    """Return a machine with the values of its largest offer, which the service's own
+    test would rent."""
+    machine = the_machine(client, number)
+    body: Row = {"machine_id": {"eq": number}, "order": [["dlperf", "desc"]]}
+    call = Call("POST", "/api/v0/bundles/", {**body, "type": "on-demand"}, read=True)
+    offers = rows_of(client.send(call), "offers")
+    if not any(row.get("rentable") for row in offers):
+        client.env.note(f"machine {number} has no offer that can be rented now")
+    offer = offers[0] if offers else {}
+    return {**machine, **{x: value for x, value in offer.items() if value is not None}}
+
+
+def check_requirements(client: Client, args: argparse.Namespace) -> list[Row]:
+    """Return what the service's self-test requires, and whether the machine has it."""
+    machine = tested_row(client, args.id)
+    gpus = as_price(machine.get("num_gpus")) or 1
+    memory = as_price(video_memory(machine, 0)) or 0
+    speed = min(max(500 * memory / 1024 / 192, 100), 500)
+    limits = (
+        ("CUDA", "cuda_max_good", ">=", 11.8),
+        ("reliability", "reliability2|reliability", ">", 0.9),
+        ("direct_ports", "direct_port_count", ">=", 3 * gpus),
+        ("PCIe_GB/s", "pcie_bw", ">", 2.85),
+        ("upload_Mbit/s", "inet_up", ">=", speed),
+        ("download_Mbit/s", "inet_down", ">=", speed),
+        ("VRAM_MiB_per_GPU", "gpu_ram", ">", 7 * 1024),
+        ("RAM_MiB", "cpu_ram", ">=", min(0.95 * memory, 2_000_000)),
+        ("CPU_cores", "cpu_cores", ">=", 2 * gpus),
+    )
+    rows = []
+    for name, field, operator, limit in limits:
+        value = as_price(Column("", field).values([machine], 0)[0])
+        tests = {"gt" if operator == ">" else "gte": limit}
+        result = "pass" if matches(value, tests) else "fail"
+        needed = f"{operator}{round(limit, 2):.10g}"
+        row = {"requirement": name, "value": value, "limit": needed, "result": result}
+        rows.append(row)
+    return rows
+
+
+def judge(client: Client, args: argparse.Namespace, rows: list[Row]) -> None:
+    """Say what the results mean. Raises VastError when a requirement is not met."""
+    client.env.note("these are the free checks; nothing was rented")
+    missed = [row["requirement"] for row in rows if row["result"] == "fail"]
+    if missed and not args.ignore_requirements:
+        msg = f"machine {args.id} does not meet: {', '.join(missed)}"
+        raise VastError(msg, "requirements")
+
+
+TREND_ARGS = (
+    Arg("-s --start", "from this date on (a day ago)", start_date),
+    Arg("-e --end", "up to this date (now)", end_date),
+    Arg("--step", "seconds between two points", number("step", "seconds", 60)),
+)
+METRIC_ARGS = (
+    Arg("--verified", "true, false or all (all)",
+        Choice("value", "true=yes", "false=no", "all"), default="all"),
+    Arg("--datacenter", "true, false or all (all)",
+        Choice("value", "true=secure_cloud", "false=community", "all"), default="all",
+        wire="hosting_type"),
+    Arg("--num_gpus", "GPUs of the machine: 1, 2, 4, 8, other or all (all)",
+        Choice("number of GPUs", "1", "2", "4", "8", "other", "all"), default="all"),
+)  # fmt: skip
 HOSTING_COMMANDS = (
     Command("show machines", "list the machines that you rent out",
         Listing("GET /api/v0/machines?owner=me", MACHINE_COLUMNS, "machines",
             where=matching_rows),
     ),
+    Command("show machine", "show machines by id",
+        Listing("GET /api/v0/machines/{id}?owner=me", MACHINE_COLUMNS, "|machines",
+            empty_on=(404,)),
+        MACHINE_IDS, example="show machine 12345",
+    ),
     Command("list machine", "offer a machine for rent, or change its prices",
-        Request("PUT /api/v0/machines/create_asks/", "machine {id}: listed {said}",
+        Request("PUT /api/v0/machines/create_asks/", "machine {id}: listed {terms}",
             body={"machine": "{id}"}, prepare=check_listing),
-        MACHINE_IDS, *LISTING_PRICES,
+        MACHINE_IDS, *LISTING_PRICES, *LISTING_TERMS,
         example="list machine 12345 --price_gpu 0.5 --end_date 2030-12-31",
         aliases=["list machines"],
     ),
@@ -4831,14 +5118,14 @@ HOSTING_COMMANDS = (
         MACHINE_IDS, example="unlist machine 12345",
     ),
     Command("set min-bid", "set the lowest bid for a machine",
-        Request("PUT /api/v0/machines/{id}/minbid/",
-            "machine {id}: bids from ${price:g}/h per GPU",
+        Request("PUT /api/v0/machines/{id}/minbid/", "machine {id}: bids from {said}",
             body={"client_id": "me"}, look="show machines"),
-        MACHINE_ID, Arg("--price", "$/hour per GPU", PRICE, required=True),
+        MACHINE_ID, price("--price", "hour per GPU", required=True),
         example="set min-bid 12345 --price 0.25",
     ),
     Command("set defjob", "give a machine a job for idle times",
-        Request("PUT /api/v0/machines/create_bids/", "machine {id}: default job {said}",
+        Request("PUT /api/v0/machines/create_bids/",
+            "machine {id}: default job at {said}",
             body={"machine": "{id}"}, look="show machines"),
         MACHINE_ID, *JOB_ARGS,
         example="set defjob 12345 --price_gpu 0.1 --price_inetu 0.01 \\\n"
@@ -4848,6 +5135,110 @@ HOSTING_COMMANDS = (
         Request("DELETE /api/v0/machines/{id}/defjob/",
             "machine {id}: default job removed", look="show machines"),
         MACHINE_ID, example="remove defjob 12345",
+    ),
+    Command("list volume", "offer space on a machine for volumes",
+        Request("POST /api/v0/volumes/", "machine {id}: listed {size:.10g} GB {said}",
+            body={"machine": "{id}"}, once=True, proof="", prepare=check_listing,
+            look="search volumes machine_id={id}"),
+        MACHINE_IDS,
+        Arg("-s --size", "GB of space (15)", number("size", "GB", 1), default=15),
+        Arg("-p --price_disk", "$/GB/month (0.1)", PRICE, default=0.1,
+            say="for volumes at ${:.10g}/GB/month"),
+        END_DATE,
+        example="list volume 12345 --size 100", aliases=["list volumes"],
+    ),
+    Command("unlist volume", "take space for volumes off the market",
+        Request("POST /api/v0/volumes/unlist", "volume offer {id}: unlisted",
+            body={"id": "{id}"}, look="search volumes"),
+        ids("one or more ids of volume offers"), example="unlist volume 30012345",
+    ),
+    Command("show maints", "list the announced maintenance of your machines",
+        Listing("", MAINT_COLUMNS, fetch=find_maints, key="machine_id"),
+        Arg("-i --ids", "only of these machines: 12345,12346",
+            lambda text: [identifier(part.strip()) for part in text.split(",")]),
+    ),
+    Command("schedule maint", "announce maintenance to a machine's renters",
+        Request("PUT /api/v0/machines/{id}/dnotify/",
+            "machine {id}: maintenance {said}",
+            body={"client_id": "me"}, once=True, prepare=check_window,
+            ask="notify the renters of machine {id} of maintenance {said}?"),
+        MACHINE_ID,
+        Arg("--sdate", "start, local time: '2030-06-15 14:00', or unix seconds",
+            start_date, required=True,
+            say=lambda date: f"from {format_time(date, '%Y-%m-%d %H:%M %z')}"),
+        Arg("--duration", "whole hours", number("duration", "hours", 1), required=True,
+            say=lambda hours: singular(f"for {hours} hours")),
+        Arg("--maintenance_category", "power, internet, disk, gpu, software or other",
+            Choice("category", "power", "internet", "disk", "gpu", "software", "other",
+                "not provided"), default="not provided"),
+        example="schedule maint 12345 --sdate '2030-06-15 14:00' --duration 2",
+    ),
+    Command("cancel maint", "cancel all maintenance announced for a machine",
+        Request("PUT /api/v0/machines/{id}/cancel_maint/",
+            "machine {id}: maintenance cancelled",
+            body={"client_id": "me", "machine_id": "{id}"},
+            ask="cancel all maintenance of machine {id} and notify its renters?",
+            note="maintenance that Vast.ai itself announced stays"),
+        MACHINE_ID, example="cancel maint 12345",
+    ),
+    Command("cleanup machine", "delete renters' expired storage from a machine",
+        Request("PUT /api/v0/machines/{id}/cleanup/",
+            "machine {id}: expired contracts deleted: {reply[num_deleted]}",
+            ask="delete renters' expired storage, which still earns, on machine {id}?"),
+        MACHINE_ID, example="cleanup machine 12345",
+    ),
+    Command("defrag machines", "regroup free GPUs into larger offers",
+        Request("PUT /api/v0/machines/defrag_offers/", "machines {said}: defragmented",
+            doubt="the offers may or may not have been regrouped", proof=""),
+        Arg("machine_ids+", "one or more machine ids", identifier,
+            say=lambda numbers: " ".join(map(str, numbers))),
+        example="defrag machines 12345 12346",
+        aliases=["defrag machine", "defragment machine", "defragment machines"],
+    ),
+    Command("delete machine", "delete a machine, its offers and your jobs on it",
+        Request("POST /api/v0/machines/{id}/force_delete/", "machine {id}: deleted",
+            once=True, ask=ask_to_delete, typed="{id}", required=True,
+            doubt="machine {id} may or may not have been deleted"),
+        MACHINE_ID, example="delete machine 12345",
+    ),
+    Command("reports", "list what renters reported about a machine",
+        Listing("GET /api/v0/machines/{id}/reports/", REPORT_COLUMNS),
+        MACHINE_ID, example="reports 12345",
+    ),
+    Command("self-test machine", "check a machine for the self-test; rents nothing",
+        Listing("", REQUIREMENT_COLUMNS, fetch=check_requirements, after=judge,
+            key="requirement"),
+        MACHINE_ID,
+        Arg("--ignore-requirements", "exit with 0 even if one is not met", bool),
+        Arg("--debugging", type=bool),
+        example="self-test machine 12345",
+    ),
+    Command("show earnings", "show what your machines earned by day and machine",
+        Earnings("GET /api/v0/users/me/machine-earnings", EARNING_COLUMNS),
+        Arg("-s --start_date", "first day, UTC: 2026-02-03, 2026-02 (29 days ago)",
+            lambda text: parse_date(text, utc=True)),
+        Arg("-e --end_date", "last day, UTC (today)",
+            lambda text: parse_date(text, last=True, utc=True)),
+        Arg("-m --machine_id", "only of this machine", identifier),
+        example="show earnings -s 2026-01 -e 2026-03",
+    ),
+    Command("show gpu-metrics", "show supply, demand and prices of GPU models",
+        Listing("", METRIC_COLUMNS, key="gpu_name", where=matching_rows,
+            fetch=lambda client, args:
+                find_metrics(client, "current", "gpus", given(METRIC_ARGS, args))),
+        *METRIC_ARGS, aliases=["metrics gpu"],
+    ),
+    Command("show gpu-trends", "show how the prices of GPU models changed",
+        Listing("", TREND_COLUMNS, key="gpu_name", fetch=find_trends),
+        Arg("name*", "GPU models such as RTX_4090, or all"), *TREND_ARGS, *METRIC_ARGS,
+        example="show gpu-trends RTX_4090", aliases=["metrics gpu-trends"],
+    ),
+    Command("show gpu-locations", "show where machines are",
+        Listing("", LOCATION_COLUMNS, key="gpu_name", where=matching_rows,
+            fetch=lambda client, args:
+                find_metrics(client, "locations", "locations", {})),
+        example="show gpu-locations 'gpu_name=RTX_4090 rented=false'",
+        aliases=["metrics gpu-locations"],
     ),
 )  # fmt: skip
 
