@@ -1039,7 +1039,7 @@ PASSING_STATUSES = (500, 502, 503, 504)
 # The slugs by which the service says that an object does not exist (any more).
 GONE = frozenset(
     """not_found no_such_instance no_such_volume no_such_ask no_ssh_key no_such_ssh_key
-    no_such_machine nonexistent_key""".split()
+    no_such_machine no_such_workergroup nonexistent_key""".split()
 )
 
 
@@ -1468,7 +1468,8 @@ class Client:
             return "", redact(reply, self.key)[:200]
         if not isinstance(reply, dict):
             return "", " ".join(re.sub("<[^>]*>", " ", text[:2000]).split())[:200]
-        parts = (reply.get(key) for key in ("msg", "message", "detail", "error"))
+        names = ("msg", "message", "error_msg", "detail", "error")
+        parts = (reply.get(key) for key in names)
         slug = str(reply.get("error") or "")
         msg = next((str(part) for part in parts if part), "no reason given")
         if slug and re.fullmatch(r"\w+", slug):
@@ -1712,10 +1713,11 @@ SCHEDULE_ARGS = (
 
 
 class Values(dict):  # type: ignore[type-arg] # typing is not imported
-    """The values that fill a template; what is missing shows as "-"."""
+    """The values that fill a template, "a|b" the first that is there; what is missing
+    shows as "-"."""
 
     def __missing__(self, name: str) -> str:
-        return "-"
+        return next((str(self[key]) for key in name.split("|") if key in self), "-")
 
 
 def fill_path(template: str, values: Mapping[str, Any]) -> str:
@@ -4589,7 +4591,383 @@ ACCOUNT_COMMANDS = (
 
 # --- serverless -----------------------------------------------------------------------
 
-SERVERLESS_COMMANDS: tuple[Command, ...] = ()
+ENDPOINT_COLUMNS = (
+    Column("ID", "id", "d", "id of the endpoint", essential=True),
+    Column("Name", "endpoint_name", "", "name of the endpoint", essential=True),
+    Column("State", "endpoint_state", "", "active, suspended, stopped", essential=True),
+    Column("Cold", "cold_workers", "d", "workers kept when there is no load"),
+    Column("Max", "max_workers", "d", "highest number of workers"),
+    Column("Load", "min_load", ".1f", "load per second that workers run for anyway"),
+    Column("Util%", "target_util", ".0f", "share of the capacity to use, %", 100),
+)
+WORKERGROUP_COLUMNS = (
+    Column("ID", "id", "d", "id of the workergroup", essential=True),
+    Column("Endpoint", "endpoint_id", "d", "id of its endpoint", essential=True),
+    Column("Name", "endpoint_name", "", "name of its endpoint", essential=True),
+    Column("GPU_GB", "gpu_ram", ".1f", "GPU memory that a worker needs, GB"),
+    Column("Template", "template_hash|template_id", "", "what its workers run"),
+    Column("Search", "search_params|search_query", "", "offers to rent workers from"),
+)
+WORKER_COLUMNS = (
+    Column("ID", "id", "d", "id of the worker", essential=True),
+    Column("Status", "status", "", "loading, idle and so on", essential=True),
+    Column("GPU", "gpu_name", "", "GPU model", essential=True),
+    Column("Perf", "measured_perf|perf", ".1f", "load per second that it can take"),
+    Column("Load", "cur_load", ".1f", "load per second that it has", essential=True),
+    Column("Queue", "reqs_working", "d", "requests that it works on", essential=True),
+    Column("URL", "url", "", "where it takes requests"),
+)
+DEPLOYMENT_COLUMNS = (
+    Column("ID", "id", "d", "id of the deployment", essential=True),
+    Column("Name", "name", "", "name of the deployment", essential=True),
+    Column("Tag", "tag", "", "tag of the deployment", essential=True),
+    Column("Endpoint", "endpoint_id", "d", "id of its endpoint", essential=True),
+    Column("State", "endpoint_state", "", "state of its endpoint"),
+    Column("Workers", "worker_count", "d", "number of workers"),
+    Column("Image", "image", "", "the image that its workers run"),
+)
+VERSION_COLUMNS = (
+    Column("ID", "id", "d", "id of the version", essential=True),
+    Column("Created", at("created_at"), "", "when it was created", essential=True),
+    Column("Hash", "file_hash", "", "hash of its code"),
+)
+
+
+class Jobs(Listing):
+    """A kind of command: lists what holds variables of the user's, as Docker's options
+    in a text; from the first value on, the text is masked."""
+
+    def fetched(self, client: Client, args: argparse.Namespace) -> list[Row]:
+        """Return the rows; that there are none may come as an error."""
+        try:
+            rows = super().fetched(client, args)
+        except VastError as error:
+            if error.http in (200, 400) and re.match(r"(?i)no \w+ .*found", str(error)):
+                return []
+            raise
+        return [
+            {key: re.sub(r"(?s)([={]|login).*", rf"\1{MASK}", str(value))
+             if value and key in ("env", "launch_args") else value
+             for key, value in row.items()}
+            for row in rows
+        ]  # fmt: skip
+
+
+def named(client: Client, args: argparse.Namespace, path: str) -> str:
+    """Return the endpoints or workergroups to delete, with the endpoints' names."""
+    rows = Jobs(f"GET {path}", (), "results").fetched(client, args)
+    names = {row.get("id"): f" ({row.get('endpoint_name')})" for row in rows}
+    return ", ".join(f"{number}{names.get(number, '')}" for number in args.id)
+
+
+LOAD = number("load", least=0)
+WORKERS = number("number of workers", least=0, whole=True)
+SECONDS = number("time", "seconds", 0)
+ENDPOINT_ARGS = (
+    Arg("--endpoint_name", "name of the endpoint"),
+    Arg("--min_load", "load per second that workers run for anyway (new: 0)", LOAD),
+    Arg("--min_cold_load", "the same, by workers that may be cold (new: 0)", LOAD),
+    Arg("--target_util", "share of the capacity to use, 0 to 1 (new: 0.9)",
+        number("share", "0..1", 0, 1)),
+    Arg("--cold_mult", "capacity with cold workers, as a multiple (new: 2.5)", LOAD),
+    Arg("--cold_workers", "number of workers kept without load (new: 5)", WORKERS),
+    Arg("--max_workers", "highest number of workers (new: 20)", WORKERS),
+    Arg("--max_queue_time", "seconds that a request may wait", SECONDS),
+    Arg("--target_queue_time", "seconds that a request should wait", SECONDS),
+    Arg("--inactivity_timeout", "seconds without load until no worker is left; below 0:"
+        " never", number("time", "seconds")),
+)  # fmt: skip
+STATE_ARG = Arg("--endpoint_state", "active, suspended or stopped",
+                Choice("state", "active", "suspended", "stopped"))  # fmt: skip
+WORKERGROUP_ARGS = (
+    Arg("--endpoint_id", "id of its endpoint", identifier),
+    Arg("--endpoint_name", "name of its endpoint"),
+    Arg("--template_hash", "hash of the template that its workers run"),
+    Arg("--template_id", "id of that template", identifier),
+    Arg("--search_params", "the offers to rent workers from, see help query"),
+    Arg("-n --no_default", "lift the default filters: verified=true rentable=true"
+        " rented=false", bool, wire=""),
+    Arg("--launch_args", "more options of create instance, as one text"),
+    Arg("--gpu_ram", "GB of GPU memory that a worker needs", number("size", "GB", 0)),
+)  # fmt: skip
+WORKER_FILTERS: dict[str, dict[str, Any]] = {
+    "verified": {"eq": True}, "rentable": {"eq": True}, "rented": {"eq": False}
+}  # fmt: skip
+SIGNS = {"eq": "=", "neq": "!=", "gt": ">", "gte": ">=", "lt": "<", "lte": "<=",
+         "in": " in ", "notin": " notin "}  # fmt: skip
+
+
+def needs_an_option(client: Client, args: argparse.Namespace) -> None:
+    """Refuse an update that would change nothing. Raises UsageError."""
+    if not given((*ENDPOINT_ARGS, STATE_ARG, *WORKERGROUP_ARGS), args):
+        raise UsageError("nothing to update; give an option, see --help")
+
+
+def search_value(value: Any, factor: float) -> str:
+    """Return a value of a filter as a query has it, in the unit that people type."""
+    if isinstance(value, list):
+        return f"[{','.join(search_value(one, factor) for one in value)}]"
+    if isinstance(value, str):
+        return value.replace(" ", "_")
+    return f"{value / factor:.12g}" if value and factor != 1 else json.dumps(value)
+
+
+def check_workergroup(client: Client, args: argparse.Namespace) -> None:
+    """Check the options, and write the search in the words and units of the vendor's
+    client, which the service reads. An update without one leaves the saved one alone.
+
+    Raises UsageError.
+    """
+    updating = hasattr(args, "id")
+    if updating:
+        needs_an_option(client, args)
+    elif args.endpoint_id is None and args.endpoint_name is None:
+        raise UsageError("which endpoint? give --endpoint_id or --endpoint_name")
+    if args.search_params is None and (updating or args.no_default):
+        return
+    defaults = {} if args.no_default else WORKER_FILTERS
+    filters, notes = parse_query(args.search_params or "", defaults)
+    known = {field.wire: field for field in FIELDS}
+    args.search_params = " ".join(
+        known[wire].name + SIGNS[operator] + search_value(value, known[wire].factor)
+        for wire, tests in filters.items()
+        for operator, value in tests.items()
+    )
+    for note in notes:
+        client.env.note(note)
+
+
+def ask_run(client: Client, args: argparse.Namespace, path: str) -> Any:
+    """Return what the serverless host answers. It reports errors as text, or under
+    `error_msg`, with a status of 200. Raises VastError."""
+    body = {"id": args.id, **given([TAIL_ARG], args)}
+    call = Call("POST", path, body, read=True, proof="", serverless=True)
+    reply = client.send(call)
+    error = isinstance(reply, dict) and (reply.get("error_msg") or reply.get("msg"))
+    if error:
+        raise VastError(re.sub(r"^[a-z]+_\w+: ", "", str(error)))
+    return reply
+
+
+def say_update(client: Client, args: argparse.Namespace) -> None:
+    """Put into words what becomes of the workers of a group."""
+    args.update = "update cancelled" if args.cancel else "updating its workers"
+
+
+FOLLOWED = 1000  # lines of a log that --follow compares
+
+
+def as_output(text: str, env: Environment) -> bytes:
+    """Return strangers' text for stdout: as it is, but on a terminal without control
+    characters other than tabs."""
+    if env.on_terminal():
+        lines = [line.rstrip("\r").split("\t") for line in text.split("\n")]
+        text = "\n".join("\t".join(map(visible, parts)) for parts in lines)
+    return text.encode("utf-8", "surrogateescape")
+
+
+def follow(
+    client: Client, tail: int | None, read: Callable[[], str]
+) -> Iterator[Shown]:
+    """Show the last lines of a log and what is added to it, until Ctrl-C or until
+    nobody reads it."""
+    env, stdout, known = client.env, client.env.stdout, ""
+    try:
+        while env.stdout is stdout:  # another one: the pipe is closed
+            text = read()
+            added = text_after(known, text)
+            if added is None:
+                env.note("the log has moved on; there may be a gap")
+            shown = text if added is None else added
+            if not known and tail:
+                lines = shown.split("\n")
+                shown = "\n".join(lines[-tail - shown.endswith("\n") :])
+            if shown:
+                known = text
+                yield as_output(shown, env)
+            env.sleep(POLL)
+    except (KeyboardInterrupt, Interrupted) as cause:
+        raise Interrupted("", cause) from None
+
+
+def text_after(known: str, text: str) -> str | None:
+    """Return what the end of a log has beyond an earlier one, None if they share
+    nothing. An older result may come again: it has nothing more."""
+    if not known or text in known:
+        return text if not known else ""
+    for line in re.finditer(r"(?ms)^(?=.)", known):
+        start = line.start()
+        likely = text.startswith(known[start : start + 64])  # whole copies take long
+        if likely and text.startswith(known[start:]):
+            return text[len(known) - start :]
+    return None
+
+
+LEVELS = ("info0", "info1", "trace", "debug")
+
+
+def log_text(reply: Any, level: int) -> str:
+    """Return one level of a log, or all of a log without levels, in whole lines."""
+    if not isinstance(reply, dict) or reply.keys().isdisjoint((*LEVELS, "logs")):
+        raise VastError("the response has no log", BAD_REPLY)
+    text = str(reply.get("logs") or reply.get(LEVELS[level]) or "").rstrip("\n")
+    return text.encode("utf-8", "backslashreplace").decode() + "\n" * bool(text)
+
+
+def log_of(path: str) -> Handler:
+    """Return what shows the log of an endpoint or workergroup."""
+
+    def run(client: Client, args: argparse.Namespace) -> Iterator[Shown]:
+        if args.follow and args.raw:
+            raise UsageError("--follow excludes --raw")
+        if args.follow:
+            lines, args.tail = args.tail, args.tail and max(args.tail, FOLLOWED)
+            yield from follow(client, lines, lambda: log_text(
+                ask_run(client, args, path), args.level))  # fmt: skip
+        else:
+            reply = ask_run(client, args, path)
+            text = log_text(reply, args.level)
+            yield Result(reply) if args.raw else as_output(text, client.env)
+
+    return run
+
+
+def delete_deployment(client: Client, args: argparse.Namespace) -> Iterator[Shown]:
+    """Delete a deployment by its id, or those of a name: with one tag, or with any."""
+    body = given(NAME_AND_TAG, args)
+    good = body.get("name") and "" not in body.values() if args.id is None else not body
+    if not good:
+        raise UsageError("give an id, or --name NAME with or without --tag TAG")
+    path, what = f"/api/v0/deployment/{args.id}/", f"deployment {args.id}"
+    if body:
+        tags = f"tag {args.tag}" if args.tag else "all its tags"
+        path, what = "/api/v0/deployments/", f"deployment {args.name}, {tags}"
+    if not args.yes and not client.dry_run:
+        client.env.confirm(f"delete {what}?")
+    look = f"run `{PROGRAM} show deployments` before retrying"
+    doubt = f"{what} may or may not have been deleted; {look}"
+    reply = client.send(Call("DELETE", path, body, doubt=doubt))
+    yield Result(reply, f"{what}: deleted")
+
+
+ENDPOINTS, WORKERGROUPS = "/api/v0/endptjobs/", "/api/v0/autojobs/"
+NEW_JOB = {"client_id": "me", "autoscaler_instance": "prod"}
+STILL_THERE = "instances of workers may live on and cost money; see show instances"
+JOB_ID = Arg("id", "its id", identifier)
+SAME_ID = Arg("--id", stands_for="id")
+NAME_AND_TAG = (
+    Arg("--name", "name of the deployments to delete"),
+    Arg("--tag", "tag of the one to delete; without it all tags of the name go"),
+)
+TAIL_ARG = Arg("--tail", "only the last lines, this many",
+               number("number of lines", least=1, whole=True))  # fmt: skip
+LOG_ARGS = (
+    TAIL_ARG,
+    Arg("--level", "which of the logs, 0 to 3 (1)",
+        number("level", least=0, most=3, whole=True), default=1, wire=""),
+    Arg("-f --follow", "show new lines as they come, until Ctrl-C", bool, wire=""),
+)  # fmt: skip
+
+SERVERLESS_COMMANDS = (
+    Command("show endpoints", "list your serverless endpoints",
+        Jobs(f"GET {ENDPOINTS}", ENDPOINT_COLUMNS, "results", where=matching_rows),
+    ),
+    Command("create endpoint", "create an endpoint; its workers cost money",
+        # The documents disagree on the service's own least load (0, 1 or 10), which
+        # decides what an idle endpoint costs: so that of the vendor's client is sent.
+        Request(f"POST {ENDPOINTS}", "endpoint {reply[result|id]}: created",
+            body={**NEW_JOB, "min_load": 0, "min_cold_load": 0}, once=True,
+            doubt="the endpoint may or may not have been created", proof="result|id"),
+        *ENDPOINT_ARGS,
+        example="create endpoint --endpoint_name llm --cold_workers 0 --max_workers 4",
+    ),
+    Command("update endpoint", "change an endpoint: only what is given",
+        Request(f"PUT {ENDPOINTS}{{id}}/", "endpoint {id}: updated",
+            body={**NEW_JOB, "endptjob_id": "{id}"}, prepare=needs_an_option),
+        JOB_ID, SAME_ID, *ENDPOINT_ARGS, STATE_ARG,
+        example="update endpoint 701 --endpoint_state stopped",
+    ),
+    Command("delete endpoint", "delete an endpoint and its workergroups",
+        Request(f"DELETE {ENDPOINTS}{{id}}/", "endpoint {id}: deleted",
+            body={"client_id": "me", "endptjob_id": "{id}"}, note=STILL_THERE,
+            ask=lambda client, args: "delete endpoint "
+            f"{named(client, args, ENDPOINTS)}, and its workergroups with it?",
+            proof="success|deleted_workers"),
+        ids(), example="delete endpoint 701",
+    ),
+    Command("show workergroups", "list the workergroups of your endpoints",
+        Jobs(f"GET {WORKERGROUPS}", WORKERGROUP_COLUMNS, "results",
+            where=matching_rows),
+        Arg("--full", type=bool, wire=""), example="show workergroups endpoint_id=701",
+    ),
+    Command("create workergroup", "rent workers for an endpoint; they cost money",
+        Request(f"POST {WORKERGROUPS}", "workergroup {reply[id]}: created",
+            body=NEW_JOB, once=True, prepare=check_workergroup,
+            doubt="the workergroup may or may not have been created", proof="id"),
+        *WORKERGROUP_ARGS,
+        example="create workergroup --endpoint_id 701 --template_hash HASH \\\n"
+        "    --search_params 'gpu_name=RTX_4090 reliability>0.98' --gpu_ram 24",
+    ),
+    Command("update workergroup", "change a workergroup: only what is given",
+        Request(f"PUT {WORKERGROUPS}{{id}}/", "workergroup {id}: updated",
+            body={"client_id": "me", "autojob_id": "{id}"}, prepare=check_workergroup),
+        JOB_ID, SAME_ID, *WORKERGROUP_ARGS,
+        example="update workergroup 801 --gpu_ram 48",
+    ),
+    Command("delete workergroup", "delete a workergroup; look for its instances then",
+        Request(f"DELETE {WORKERGROUPS}{{id}}/", "workergroup {id}: deleted",
+            body={"client_id": "me", "autojob_id": "{id}"}, note=STILL_THERE,
+            ask=lambda client, args: "delete workergroup "
+            f"{named(client, args, WORKERGROUPS)}?", proof="success|deleted_workers"),
+        ids(), example="delete workergroup 801",
+    ),
+    Command("get endpt-workers", "list the workers of an endpoint",
+        Listing("", WORKER_COLUMNS, fetch=lambda client, args: rows_of(
+            ask_run(client, args, "/get_endpoint_workers/"), "workers|")),
+        JOB_ID, example="get endpt-workers 701",
+    ),
+    Command("get endpt-logs", "show the log of an endpoint",
+        log_of("/get_endpoint_logs/"), JOB_ID, *LOG_ARGS,
+        example="get endpt-logs 701 --tail 100 --follow",
+    ),
+    Command("get wrkgrp-logs", "show the log of a workergroup",
+        log_of("/get_autogroup_logs/"), JOB_ID, *LOG_ARGS,
+        example="get wrkgrp-logs 801 --level 0",
+    ),
+    Command("update workers", "replace a workergroup's workers, one after the other",
+        Request("POST /update_workers/", "workergroup {id}: {update}",
+            body={"workergroup_id": "{id}"}, once=True, prepare=say_update,
+            look="get wrkgrp-logs {id}", serverless=True),
+        JOB_ID, Arg("--cancel", "stop replacing them", bool, wire="cancel_update"),
+        example="update workers 801",
+    ),
+    Command("show deployments", "list your deployments",
+        Jobs("GET /api/v0/deployments", DEPLOYMENT_COLUMNS, "deployments",
+            where=matching_rows),
+    ),
+    Command("show deployment", "show deployments by id",
+        Jobs("GET /api/v0/deployment/{id}/", DEPLOYMENT_COLUMNS, "deployment"),
+        ids(), example="show deployment 644",
+    ),
+    Command("show deployment-versions", "list the versions of a deployment",
+        Listing("GET /api/v0/deployment/{id}/versions/", VERSION_COLUMNS, "versions"),
+        JOB_ID, example="show deployment-versions 644",
+    ),
+    Command("start deployment", "start a deployment's workers; they cost money",
+        Request("POST /api/v0/deployment/{id}/start/",
+            "deployment {id}: {reply[endpoint_state]}", proof="success|endpoint_state"),
+        ids(), example="start deployment 644",
+    ),
+    Command("stop deployment", "stop a deployment's workers",
+        Request("POST /api/v0/deployment/{id}/stop/",
+            "deployment {id}: {reply[endpoint_state]}", proof="success|endpoint_state"),
+        ids(), example="stop deployment 644",
+    ),
+    Command("delete deployment", "delete a deployment, by id or by name and tag",
+        delete_deployment, Arg("id?", "id of the deployment", identifier),
+        *NAME_AND_TAG, YES_ARG, example="delete deployment --name square --tag beta",
+    ),
+)  # fmt: skip
 
 
 # --- parser, help and completion ------------------------------------------------------
@@ -5178,6 +5556,8 @@ class Output:
             msg = str(error) if paid in str(error) else f"{error}; {paid}"
             error = NotDone(msg, error.slug, error.http)
         self.worsen(error.status)
+        if not str(error):  # Ctrl-C, where that is the way to end a command
+            return
         if self.raw:
             self.env.write_error(json.dumps(error.as_json(), sort_keys=True) + "\n")
             return
