@@ -4646,7 +4646,7 @@ class Jobs(Listing):
                 return []
             raise
         return [
-            {key: re.sub(r"(?s)([={]|login).*", rf"\1{MASK}", str(value))
+            {key: re.sub(r"(?s)([={[]|login).*", rf"\1{MASK}", str(value))
              if value and key in ("env", "launch_args") else value
              for key, value in row.items()}
             for row in rows
