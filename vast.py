@@ -1,11 +1,11 @@
 #!/bin/sh
-""":"  # Python keeps the bytecode of modules only: as one, this starts in half the time.
-exec python3 -c 'import os, sys; __file__ = os.path.realpath(sys.argv[1])
-if sys.version_info < (3, 10): os.write(2, b"vast.py: needs Python 3.10\n"); sys.exit(2)
-sys.path[0] = os.path.dirname(__file__); from importlib.machinery import SourceFileLoader
-try: code = SourceFileLoader(__name__, __file__).get_code(__name__)
-except (EOFError, TypeError, ValueError): code = open(__file__, "rb").read()
-del sys.argv[0]; exec(code)' "$0" "$@"
+""":"; exec python3 -c 'import os, sys; __file__ = os.path.realpath(sys.argv[1])
+import _signal; callable(_signal.getsignal(2)) and _signal.signal(2, 0); del sys.argv[0]
+if sys.version_info < (3, 10): os.write(2, b"vast.py: needs Python 3.10+\n"); exit(2)
+sys.path[0] = os.path.dirname(__file__); from importlib import machinery
+try: run = machinery.SourceFileLoader(__name__, __file__).get_code(__name__)
+except (EOFError, ImportError, TypeError, ValueError): run = open(__file__, "rb").read()
+exec(run)' "$0" "$@"  # Python keeps bytecode of modules only: as one, it starts faster
 
 vast.py: rent GPUs on Vast.ai, and rent yours out, from the command line.
 
@@ -16,7 +16,7 @@ Sections, from top to bottom; each names only what stands above it:
     subjects       offers, instances, copying and logs, SSH keys and environment
                    variables, templates, storage, hosting, billing, PDF invoice,
                    account, keys and teams, serverless
-    command line   parser and help, completion, output
+    command line   parser, help and completion, output
 
 A subject holds its columns, its functions and its commands' entries, side by side;
 `grep '^ *Command(' vast.py` lists all commands.
@@ -53,7 +53,7 @@ if __name__ == "__main__" and signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
 import sys
 
 if sys.version_info < (3, 10):  # for `python3 vast.py`, which skips the first lines
-    sys.stderr.write("vast.py: needs Python 3.10\n")
+    sys.stderr.write("vast.py: needs Python 3.10+\n")
     sys.exit(2)
 
 import argparse
@@ -182,7 +182,7 @@ class Interrupted(VastError):
 
 
 class Signalled(KeyboardInterrupt):
-    """SIGTERM or SIGHUP, which stop a command as Ctrl-C does."""
+    """Ctrl-C, SIGTERM or SIGHUP, which stop a command."""
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
@@ -247,6 +247,8 @@ class Column:
             return [compute(row, now) for row in rows]
         name, *others = self.source.split("|")
         values = [row.get(name) for row in rows]
+        if name in VARIABLES:
+            values = list(map(mask_variables, values))
         for other in others:
             values = [
                 row.get(other) if value is None else value
@@ -306,13 +308,15 @@ CREDENTIALS = frozenset(
     result_url temp_download_url""".split()
 )
 MASK = "********"
+VARIABLES = ("env", "extra_env")  # fields that hold environment variables
 NESTED = frozenset((dict, list))
 SECRET_NAME = re.compile(
-    r"(?<![a-z])(api|auth|access|private|secret)?"
-    r"(keys?|tokens?|secrets?|pass|passwd|passwords?|passphrase|pat|pats|credentials?"
-    r"|logins?|auth|authorization)(?![a-z])",
+    r"password|passwd|passphrase|(?<![a-z])(api|auth|access|private|secret)?"
+    r"(keys?|tokens?|secrets?|pass|pwd|pats?|credentials?|logins?|auth|authorization)"
+    r"(?![a-z])",
     re.IGNORECASE,
 )
+NUMBER = r"(?ai)[+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?"
 PASSWORD_URL = re.compile(r"://[^/\s@]*:[^/\s@]+@")
 
 
@@ -353,6 +357,19 @@ def caret(error: QueryError) -> str:
     before = " " * width(query[: error.start])
     under = "^" * (width(query[error.start : error.end]) or 1)
     return f"  {query}\n  {before}{under}"
+
+
+def as_int(text: str) -> int | None:
+    """Return a whole number, or None."""
+    return int(text) if re.fullmatch("[+-]?[0-9]{1,18}", text) else None
+
+
+def as_number(text: str) -> float | None:
+    """Return a finite number, an int where it is whole, or None."""
+    if as_int(text) is not None:
+        return as_int(text)
+    value = float(text) if re.fullmatch(NUMBER, text) else float("nan")
+    return value if abs(value) < float("inf") else None
 
 
 def format_number(value: object, format: str, scale: float = 1) -> str | None:
@@ -485,8 +502,9 @@ def is_secret_variable(name: object, value: object) -> bool:
     """Return whether a variable's value may let others in, by its name or itself."""
     if not isinstance(name, str):
         return False
+    words = re.sub("(?<=[a-z])(?=[A-Z])", " ", name)
     return bool(
-        SECRET_NAME.search(name.replace("_", " "))
+        SECRET_NAME.search(words)
         or (isinstance(value, str) and PASSWORD_URL.search(value))
     )
 
@@ -518,7 +536,7 @@ def without_credentials(value: Any) -> Any:
             value = {k: inner for k, inner in value.items() if k not in CREDENTIALS}
         nested = {
             k: without_credentials(
-                mask_variables(inner) if k in ("env", "extra_env") else inner
+                mask_variables(inner) if k in VARIABLES else inner
             )
             for k, inner in value.items()
             if type(inner) in NESTED
@@ -547,7 +565,7 @@ def json_text(value: object, indent: bool) -> str:
     if indent:
         return encode(value, 2)
     if isinstance(value, dict):
-        pairs = (f"{encode(key)}: {json_text(value[key], False)}" for key in sorted(value))
+        pairs = (f"{encode(k)}: {json_text(value[k], False)}" for k in sorted(value))
         return "{" + ", ".join(pairs) + "}"
     if isinstance(value, list) and value and isinstance(value[0], dict):
         lines = ",\n".join(map(encode, value))
@@ -573,7 +591,6 @@ ENVIRONMENT_HELP = f"""\
   HTTPS_PROXY, NO_PROXY, REQUESTS_CA_BUNDLE
                    as in other programs"""
 
-NUMBER = r"(?ai)[+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?"
 # Suffixes that a number may have, by the unit in which it is read.
 SUFFIXES: dict[str, dict[str, float]] = {
     "0..1": {"%": 0.01},
@@ -582,19 +599,6 @@ SUFFIXES: dict[str, dict[str, float]] = {
     "hours": {"h": 1, "d": 24},
     "days": {"h": 1 / 24, "d": 1, "w": 7},
 }
-
-
-def as_int(text: str) -> int | None:
-    """Return a whole number, or None."""
-    return int(text) if re.fullmatch("[+-]?[0-9]{1,18}", text) else None
-
-
-def as_number(text: str) -> float | None:
-    """Return a finite number, an int where it is whole, or None."""
-    if as_int(text) is not None:
-        return as_int(text)
-    value = float(text) if re.fullmatch(NUMBER, text) else float("nan")
-    return value if abs(value) < float("inf") else None
 
 
 def parse_quantity(text: str, unit: str = "") -> float | None:
@@ -722,10 +726,10 @@ def parse_date(text: str, last: bool = False, utc: bool = False) -> int:
     import warnings
     from datetime import datetime, timezone
 
-    from dateutil.parser import parse
-
     if re.fullmatch(r"[0-9]{9,11}(\.[0-9]*)?", text):
         return int(float(text))
+    from dateutil.parser import parse
+
     error = invalid("date", text[:40], "use YYYY-MM-DD")
     if len(text) > 40 or re.search(r"\d{15}", text):
         raise error
@@ -770,7 +774,8 @@ def at(field: str, format: str = "%Y-%m-%d_%H:%M") -> Callable[[Row, float], obj
 
 class Environment:
     """What a run touches outside itself: variables, clock and streams, handed in so
-    that tests need not wait. `now` and `monotonic` give seconds.
+    that tests need not wait. `now` and `monotonic` give seconds; `execute` starts a
+    program in place of this one.
 
     Notes and progress go to stderr, questions to the terminal.
     """
@@ -784,9 +789,10 @@ class Environment:
         now: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
+        execute: Callable[[str, list[str]], object] = os.execvp,
     ) -> None:
         self.stdout, self.stderr, self.stdin = stdout, stderr, stdin
-        self.environ = environ
+        self.environ, self.execute = environ, execute
         self.now, self.monotonic, self.sleep = now, monotonic, sleep
         self.rewriting = False  # whether a progress line stands on the terminal
 
@@ -829,6 +835,15 @@ class Environment:
         elif milestone:
             self.note(text)
 
+    def become(self, words: list[str]) -> None:
+        """Let another program take the place of this one. Raises UsageError."""
+        self.write_error("")
+        try:
+            self.execute(words[0], words)
+        except OSError as error:
+            reason = f"cannot run {words[0]}: {error.strerror}"
+            raise UsageError(reason, "program") from None
+
     def can_ask(self) -> bool:
         """Return whether somebody sits at the terminal."""
         return bool(self.stdin and self.stdin.isatty())
@@ -851,10 +866,15 @@ class Environment:
         return self.read_line()
 
     def read_line(self) -> str:
-        """Return a line of stdin without its end."""
-        return self.stdin.readline().strip("\r\n") if self.stdin else ""
+        """Return a line of stdin without its end. Raises UsageError."""
+        try:
+            return self.stdin.readline().strip("\r\n") if self.stdin else ""
+        except ValueError:
+            raise UsageError("stdin is not UTF-8 text") from None
 
-    def confirm(self, question: str, expected: str = "", required: bool = False) -> None:
+    def confirm(
+        self, question: str, expected: str = "", required: bool = False
+    ) -> None:
         """Ask whether to go ahead; without a terminal that is a yes, unless `required`.
 
         `expected` has to be typed in full in place of a yes. Raises NotDone.
@@ -882,7 +902,7 @@ def discard(stream: TextIO | None) -> TextIO:
 
 
 def base_url(text: str) -> str:
-    """Return the service's address without a path such as /api/v0. Raises UsageError."""
+    """Return an address without a path such as /api/v0. Raises UsageError."""
     from ipaddress import ip_address
     from urllib.parse import urlsplit
 
@@ -908,6 +928,11 @@ def base_url(text: str) -> str:
 def home(environ: Mapping[str, str]) -> str:
     """Return the user's home directory."""
     return environ.get("HOME") or os.path.expanduser("~")
+
+
+def expand_home(path: str, environ: Mapping[str, str]) -> str:
+    """Return the path of a file with ~ replaced, where the shell left that to us."""
+    return home(environ) + path[1:] if re.match("~(/|$)", path) else path
 
 
 def key_files(environ: Mapping[str, str]) -> list[str]:
@@ -967,7 +992,8 @@ def read_key_file(path: str, env: Environment) -> str:
         reason = getattr(error, "strerror", None) or error
         raise NoKey(f"cannot read the API key in {path}: {reason}") from None
     if info.st_mode & 0o077 or info.st_uid not in (os.getuid(), 0):
-        env.note(f"others can read the API key in {path}; to fix this: chmod 600 {path}")
+        fix = f"to fix this: chmod 600 {path}"
+        env.note(f"others can read the API key in {path}; {fix}")
     return text
 
 
@@ -1161,7 +1187,9 @@ class Transfer:
     def __enter__(self) -> None:
         """Begin; there is nothing to prepare."""
 
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> bool:
+    def __exit__(
+        self, kind: object, error: BaseException | None, trace: object
+    ) -> bool:
         self.error = error
         return True
 
@@ -1212,7 +1240,8 @@ class Transfer:
         if self.answered or (self.body is not None and self.body.sent):
             raise Failure("no_answer", innermost(error))
         if isinstance(error, ValueError):  # requests' InvalidURL and its like
-            raise UsageError(f"invalid address or proxy: {innermost(error)}")
+            msg = redact(innermost(error))
+            raise UsageError(f"invalid address or proxy: {msg}")
         raise Failure("unreachable", innermost(error))
 
 
@@ -1263,7 +1292,8 @@ class Client:
 
     One connection serves all its calls. The key travels in a header, set by an `auth`
     function: anything else would let ~/.netrc replace it. `paid` says what has been
-    rented, created or paid in this run; from then on no error may invite a retry.
+    rented, created or paid in this run, as in "instance 5001: rented"; from then on no
+    error may invite a retry.
     """
 
     def __init__(self, args: argparse.Namespace, env: Environment) -> None:
@@ -1423,8 +1453,8 @@ class Client:
                 self.env.sleep(early)
         self.last[endpoint] = self.env.monotonic()
         body, headers = None, {}
-        if call.body is not None:
-            body = Body(json.dumps(call.body).encode())
+        if call.body is not None or not call.read:  # it notices when a change is sent
+            body = Body(json.dumps(call.body or {}).encode())
             headers["Content-Type"] = "application/json"
         request = {
             "method": call.method,
@@ -1436,7 +1466,8 @@ class Client:
 
     def fetch(self, url: str) -> tuple[int, str]:
         """Return status and text of a file that the service made, which lies on another
-        host: no key is sent there, and nothing but https. Raises VastError, Failure."""
+        host: no key is sent there, and nothing but https. Bytes that are not UTF-8 are
+        surrogates. Raises VastError, Failure."""
         own = self.base(Call("GET", "/"))
         local = own.startswith("http:") and url.startswith(own + "/")
         if not url.startswith("https://") and not local:
@@ -1446,7 +1477,7 @@ class Client:
         http.auth = lambda request: request  # otherwise ~/.netrc would be asked
         request = {"method": "GET", "url": url}
         response, body = Transfer(http, request, None).finish(self.env.monotonic)
-        return response.status_code, body.decode("utf-8", "replace")
+        return response.status_code, body.decode("utf-8", "surrogateescape")
 
     def authorize(self, request: PreparedRequest) -> PreparedRequest:
         """Put the key into a request's header."""
@@ -1551,7 +1582,7 @@ def http_session(base: str) -> HttpSession:
 
 
 def decode(body: bytearray, exact: bool) -> object:
-    """Return decoded JSON; `exact`: fractions remember their text. Raises ValueError."""
+    """Return decoded JSON; `exact`: numbers remember their text. Raises ValueError."""
     import gc
 
     gc.disable()  # rows make no cycles: saves a tenth of the time of 10,000 offers
@@ -1610,8 +1641,8 @@ class Arg:
     ends in ?, and takes all the words that follow if it ends in "..." (so does an
     option). `type` converts the text; bool is a flag. In the body of a request it is
     called `wire` ("": it is not sent), by default its own name. `say` are the words for
-    it in what is reported afterwards. An option that `stands_for` another, or for a
-    positional, is replaced by that.
+    it in what is reported afterwards, or a function that returns them. An option that
+    `stands_for` another, or for a positional, is replaced by that.
     """
 
     def __init__(
@@ -1622,7 +1653,7 @@ class Arg:
         *,
         default: Any = None,
         wire: str | None = None,
-        say: str = "",
+        say: str | Callable[[Any], str] = "",
         required: bool = False,
         append: bool = False,
         secret: bool = False,
@@ -1708,7 +1739,7 @@ SCHEDULE_ARGS = (
         wire="",
     ),
     Arg("--day", "day of a WEEKLY schedule: 0 (Sunday, the default) to 6", wire=""),
-    Arg("--hour", "hour of a DAILY or WEEKLY schedule, UTC: 0 (default) to 23", wire=""),
+    Arg("--hour", "hour of a DAILY or WEEKLY schedule: 0 (default) to 23", wire=""),
 )
 
 
@@ -1747,7 +1778,11 @@ def given(declared: Iterable[Arg], args: argparse.Namespace) -> Row:
 def spoken(declared: Iterable[Arg], args: argparse.Namespace) -> str:
     """Return what was given in words for people, "" for nothing."""
     values = [(arg.say, getattr(args, arg.dest, None)) for arg in declared if arg.say]
-    return ", ".join(say.format(value) for say, value in values if value is not None)
+    return ", ".join(
+        say.format(value) if isinstance(say, str) else say(value)
+        for say, value in values
+        if value is not None
+    )
 
 
 class Kind:
@@ -1799,7 +1834,8 @@ class Listing(Kind):
         inside = names_in(self.path)
         others = [arg for arg in self.declared if arg.dest not in inside]
         params = {name: str(value) for name, value in given(others, args).items()}
-        return Call(self.method, fill_path(self.path, vars(args)), params=params or None)
+        path = fill_path(self.path, vars(args))
+        return Call(self.method, path, params=params or None)
 
     def fetched(self, client: Client, args: argparse.Namespace) -> list[Row]:
         """Return the rows. Raises VastError."""
@@ -1827,9 +1863,7 @@ class Listing(Kind):
         if self.after:
             self.after(client, args, rows)
 
-    def one_by_one(
-        self, client: Client, args: argparse.Namespace
-    ) -> Iterator[Shown]:
+    def one_by_one(self, client: Client, args: argparse.Namespace) -> Iterator[Shown]:
         """Fetch the row of each id; with `--raw`, that of a single id stands alone."""
         rows: list[Row] = []
         numbers = list(dict.fromkeys(args.id))
@@ -1915,14 +1949,13 @@ class Request(Kind):
         }
         others = [arg for arg in self.declared if arg.dest not in inside]
         own = given([arg for arg in others if arg.dest != "id"], args)
-        look = self.looking().format_map(values)
-        doubt = f"{self.doubt.format_map(values)}; run `{PROGRAM} {look}` before retrying"
+        look = f"run `{PROGRAM} {self.looking().format_map(values)}` before retrying"
         return Call(
             self.method,
             fill_path(self.path, values),
             {**constants, **own},
             once=self.once,
-            doubt=doubt,
+            doubt=f"{self.doubt.format_map(values)}; {look}",
             proof=self.proof,
             secrets=[arg.wire for arg in others if arg.secret],
             serverless=self.serverless,
@@ -1986,9 +2019,7 @@ class Request(Kind):
                 result.of = number if several else None
                 yield result
 
-    def send(
-        self, client: Client, args: argparse.Namespace, scheduled: bool
-    ) -> Result:
+    def send(self, client: Client, args: argparse.Namespace, scheduled: bool) -> Result:
         """Send the change, or schedule it. Raises VastError."""
         call = self.call(args)
         if scheduled:
@@ -2064,7 +2095,7 @@ def schedule_part(name: str, text: str | None, most: int) -> int | None:
 def schedule_job(
     client: Client, args: argparse.Namespace, call: Call, instance: object
 ) -> Result:
-    """Have the service send a call on a schedule; it keeps it while this machine is off.
+    """Have the service send a call on a schedule, from its own machines.
 
     A job that exists for the same call (422) is replaced, after a question.
     """
@@ -2129,8 +2160,8 @@ class Command:
     `run` is a kind of command, or a function of the client and the arguments that
     yields what is to be shown. `notes` returns more text for the end of its help.
     `pass_on`: words that look like options but are not the command's own are
-    positional words. `reveals`: it exists to show a credential. `hidden` keeps it out of
-    the lists of commands.
+    positional words. `reveals`: it exists to show a credential. `hidden`: it stands in
+    no list of commands.
     """
 
     def __init__(
@@ -2444,7 +2475,9 @@ class Query:
             raise self.error(f"'{text}' is not a value", first)
         if len(values) > 1 and field.kind not in ("text", "country"):
             raise self.error(
-                f"'{field.name}' takes one value; expected a comparison", values[1], last
+                f"'{field.name}' takes one value; expected a comparison",
+                values[1],
+                last,
             )
         token = Token(first.kind, words, first.start, last.end)
         self.add(field, operator, self.value(field, operator, token), last)
@@ -2633,7 +2666,7 @@ def row_fields(rows: Sequence[Row], columns: Sequence[Column]) -> dict[str, Fiel
                 numeric.setdefault(name, True)
             elif value is not None and not isinstance(value, bool):
                 numeric[name] = False
-    own = [Field(name, "float" if number else "text") for name, number in numeric.items()]
+    own = [Field(name, "float" if is_n else "text") for name, is_n in numeric.items()]
     known = named_fields(own)
     for field in FIELDS:
         if numeric.get(field.wire) or field.kind == "bool":
@@ -2675,9 +2708,7 @@ def matches(value: object, tests: Mapping[str, Any]) -> bool:
     return True
 
 
-def matching_rows(
-    rows: list[Row], query: str, columns: Sequence[Column]
-) -> list[Row]:
+def matching_rows(rows: list[Row], query: str, columns: Sequence[Column]) -> list[Row]:
     """Return the rows that pass a query, decided here. Raises QueryError."""
     filters, _ = parse_query(query, {}, row_fields(rows, columns))
     computed = {column.heading: column for column in columns}
@@ -2791,7 +2822,8 @@ def explain_nothing(
     except (VastError, AttributeError, TypeError):
         return
     for name in wanted:
-        if name not in names and (near := similar(name, names)):
+        near = "" if name in names else similar(name, names)
+        if near:
             client.env.note(f"there is no GPU '{name}'; did you mean {near}?")
 
 
@@ -2831,10 +2863,10 @@ OFFER_COMMANDS = (
         *SEARCH_ARGS,
         Arg("-t --type", "on-demand, bid (or interruptible) or reserved", RENTAL_TYPES,
             default="on-demand"),
-        Arg("-i --interruptible", "same as --type interruptible", stands_for="--type=bid"),
-        Arg("-b --bid", "same as --type bid", stands_for="--type=bid"),
-        Arg("-d --on-demand", "same as --type on-demand", stands_for="--type=on-demand"),
-        Arg("-r --reserved", "same as --type reserved", stands_for="--type=reserved"),
+        Arg("-i --interruptible", "same as -t interruptible", stands_for="--type=bid"),
+        Arg("-b --bid", "same as -t bid", stands_for="--type=bid"),
+        Arg("-d --on-demand", "same as -t on-demand", stands_for="--type=on-demand"),
+        Arg("-r --reserved", "same as -t reserved", stands_for="--type=reserved"),
         Arg("--disable-bundling", "show identical offers one by one", bool),
         Arg("--storage", "GB of disk that the price includes (5)",
             number("disk size", "GB", 0), default=5.0),
@@ -2978,7 +3010,7 @@ def address_result(row: Row, scheme: str) -> Result:
 
 
 def url_of(scheme: str) -> Handler:
-    """Return `ssh-url` or `scp-url`: the address of an instance, never a made-up one."""
+    """Return `ssh-url` or `scp-url`: an instance's address, never a made-up one."""
 
     def run(client: Client, args: argparse.Namespace) -> Iterator[Shown]:
         yield address_result(the_instance(client, args.id), scheme)
@@ -3041,8 +3073,8 @@ def wait_until(client: Client, number: int, goal: str, deadline: float) -> Row |
             text = f"instance {number}: {status} {reason}".rstrip()
             env.progress(f"{text} ({taken:.0f} s)", milestone=text != before)
             if env.monotonic() + POLL > deadline:
-                msg = f"instance {number} is not {goal} after {taken:.0f} s but {status}"
-                raise NotDone(f"{msg}; {costs}", "timeout")
+                msg = f"instance {number} is not {goal} but {status}"
+                raise NotDone(f"{msg} after {taken:.0f} s; {costs}", "timeout")
             before = text
             env.sleep(POLL)
     except (KeyboardInterrupt, Interrupted) as cause:
@@ -3229,9 +3261,7 @@ class Rental(Request):
             client.env.note("--ssh and --direct do nothing with --args")
         yield from super().__call__(client, args)
 
-    def send(
-        self, client: Client, args: argparse.Namespace, scheduled: bool
-    ) -> Result:
+    def send(self, client: Client, args: argparse.Namespace, scheduled: bool) -> Result:
         """Rent one offer, if it costs no more than `--max-price`."""
         if args.max_price is not None:
             check_price(client, args)
@@ -3244,8 +3274,10 @@ class Rental(Request):
                 raise OutcomeUnknown(f"the response names no instance{doubt}")
         except OutcomeUnknown as error:
             raise self.searched(client, args, error, called) from None
-        kind = "on demand" if args.price is None else f"interruptible, at ${args.price:g}/h"
-        client.paid = f"instance {number} is rented and costs money"
+        kind = "on demand"
+        if args.price is not None:
+            kind = f"interruptible, at ${args.price:g}/h"
+        client.paid = f"instance {number}: rented, and costs money"
         client.env.note(f"rented offer {args.id} {kind}")
         self.tell_price(client, number)
         return Result(reply, f"Created instance {number}")
@@ -3275,7 +3307,7 @@ class Rental(Request):
         if price is not None:
             cost = f"${price:.4g}/h (${price * 24:.2f}/day)"
             size = f" with {disk:g} GB of disk" if disk is not None else ""
-            client.paid = f"instance {number} is rented and costs {cost}"
+            client.paid = f"instance {number}: rented, and costs {cost}"
             client.env.note(f"instance {number} costs {cost}{size}")
 
     def wait(
@@ -3300,8 +3332,8 @@ def check_price(client: Client, args: argparse.Namespace) -> None:
     """Refuse an offer that costs more than `--max-price` with this disk."""
     price = args.price
     if price is None:
-        storage = args.disk if args.disk is not None else 10.0
-        body = {"id": {"eq": args.id}, "type": "on-demand", "allocated_storage": storage}
+        disk = args.disk if args.disk is not None else 10.0
+        body = {"id": {"eq": args.id}, "type": "on-demand", "allocated_storage": disk}
         call = Call("POST", "/api/v0/bundles/", body, read=True)
         rows = rows_of(client.send(call), "offers")
         prices = [as_price(row.get("dph_total")) for row in rows[:1]]
@@ -3328,9 +3360,10 @@ def labelled_since(client: Client, label: str, called: float) -> str:
             found.append(str(row.get("id")))
     if not found:
         return f"no instance with label '{label}' has started since"
-    plural = "s" * (len(found) > 1)
-    has = "have" if plural else "has"
-    return f"instance{plural} {' '.join(found)} with label '{label}' {has} started since"
+    what = f"{' '.join(found)} with label '{label}'"
+    if len(found) > 1:
+        return f"instances {what} have started since"
+    return f"instance {what} has started since"
 
 
 CONTINENTS = {
@@ -3435,14 +3468,16 @@ INSTANCE_PATH = "/api/v0/instances/{id}/"
 def start_instances() -> Request:
     """Return what starts instances."""
     return Request(f"PUT {INSTANCE_PATH}", "instance {id}: starting",
-        body={"state": "running"}, goal=waiting_for("running"), look="show instances")  # fmt: skip
+        body={"state": "running"}, goal=waiting_for("running"),
+        look="show instances")  # fmt: skip
 
 
 def stop_instances() -> Request:
     """Return what stops instances."""
     return Request(f"PUT {INSTANCE_PATH}", "instance {id}: stopping",
         body={"state": "stopped"}, goal=waiting_for("stopped"), schedule=True,
-        look="show instances", note="the disk of a stopped instance still costs money")  # fmt: skip
+        look="show instances",
+        note="the disk of a stopped instance still costs money")  # fmt: skip
 
 
 def destroy_instances() -> Request:
@@ -3577,12 +3612,567 @@ INSTANCE_COMMANDS = (
 
 # --- copying and logs -----------------------------------------------------------------
 
-COPYING_COMMANDS: tuple[Command, ...] = ()
+
+def fetch_result(client: Client, reply: Row, timeout: float) -> str:
+    """Return the text of the file that a response names, once it is there.
+
+    Raises VastError when it is not after `timeout` seconds.
+    """
+    url = str(reply.get("result_url") or reply.get("temp_download_url"))
+    env, start, pause = client.env, client.env.monotonic(), 0.3
+    while True:
+        env.sleep(pause)
+        try:
+            status, text = client.fetch(url)
+        except Failure:  # as good as not there yet
+            status = 0
+        if status == 200:
+            return text
+        taken = env.monotonic() - start
+        if taken + pause > timeout:
+            told = f"the service says: {reply.get('msg') or 'nothing'}"
+            raise VastError(f"no result after {taken:.0f} s; {told}", "timeout")
+        env.progress(f"waiting for the result ({taken:.0f} s)")
+        pause = min(pause * 1.5, POLL)
+
+
+def as_output(text: str, env: Environment) -> bytes:
+    """Return strangers' text for stdout: as it is, but on a terminal without control
+    characters other than tabs."""
+    if not text:
+        env.note("the result is empty")
+    if env.on_terminal():
+        lines = [line.rstrip("\r").split("\t") for line in text.split("\n")]
+        text = "\n".join("\t".join(map(visible, parts)) for parts in lines)
+    return text.encode("utf-8", "surrogateescape")
+
+
+def show_log(client: Client, args: argparse.Namespace) -> Iterator[Shown]:
+    """Show the end of an instance's log, and what is added to it if asked to."""
+    if args.follow and args.raw:
+        raise UsageError("--follow excludes --raw")
+    path = f"/api/v0/instances/request_logs/{args.id}/"
+    call = Call("PUT", path, given(LOG_ARGS, args), read=True)
+    if args.follow:
+        yield from follow_log(client, args, call)
+        return
+    reply = client.send(call)
+    text = fetch_result(client, reply, args.timeout)
+    yield Result({**reply, "text": text}) if args.raw else as_output(text, client.env)
+
+
+def follow_log(client: Client, args: argparse.Namespace, call: Call) -> Iterator[Shown]:
+    """Show what is added to a log, until Ctrl-C or until nobody reads it."""
+    env, stdout, known = client.env, client.env.stdout, ""
+    try:
+        while env.stdout is stdout:  # another one: the pipe was closed
+            text = fetch_result(client, client.send(call), args.timeout)
+            added = text_after(known, text)
+            if known and added == text:
+                env.note("the log does not go on where it ended; lines may be missing")
+            if added:
+                known = text
+                yield as_output(added, env)
+            call.body = {**(call.body or {}), "tail": "1000"}
+            env.sleep(POLL)
+    except (KeyboardInterrupt, Interrupted) as cause:
+        raise Interrupted("", cause) from None
+
+
+def text_after(known: str, text: str) -> str:
+    """Return what the end of a log has beyond what is known of it: all of it when they
+    share nothing. An older one, which may come again, has nothing."""
+    if text in known:
+        return ""
+    if known in text:
+        return text[text.find(known) + len(known) :]
+    for line in re.finditer("(?m)^", known):
+        start = line.start()
+        likely = text.startswith(known[start : start + 64])  # whole copies take time
+        if likely and text.startswith(known[start:]):
+            return text[len(known) - start :]
+    return text
+
+
+def ask_first(client: Client, args: argparse.Namespace, question: str) -> None:
+    """Ask before harm is done, unless -y was given. Raises NotDone."""
+    if not args.yes and not client.dry_run:
+        client.env.confirm(question)
+
+
+def execute(client: Client, args: argparse.Namespace) -> Iterator[Shown]:
+    """Have the service run a command on the disk of a stopped instance."""
+    from shlex import quote
+
+    command = at_most("command", 512)(" ".join(args.command))
+    hint = (
+        "the service runs only ls, rm and du, on the disk of a stopped instance;"
+        f" otherwise: {PROGRAM} ssh {args.id} {quote(command)}"
+    )
+    if command.split()[:1] not in (["ls"], ["rm"], ["du"]):
+        raise UsageError(hint)
+    call = Call(
+        "PUT",
+        f"/api/v0/instances/command/{args.id}/",
+        {"command": command},
+        doubt=f"the command may or may not have run on instance {args.id}",
+        proof="success|result_url",
+    )
+    if check_schedule(args):
+        yield schedule_job(client, args, call, args.id)
+        return
+    if command.split()[0] == "rm":
+        ask_first(client, args, f"run '{command}' on instance {args.id}?")
+    try:
+        reply = client.send(call)
+    except VastError as error:
+        if error.http == 400:
+            raise VastError(f"{error} ({hint})", error.slug, 400) from None
+        raise
+    # The disk is a directory of the host, which is of no interest.
+    root = str(reply.get("writeable_path") or LITERAL)
+    text = fetch_result(client, reply, args.timeout).replace(root, "")
+    yield Result({**reply, "text": text}) if args.raw else as_output(text, client.env)
+
+
+def ssh(client: Client, args: argparse.Namespace) -> Iterable[Shown]:
+    """Let ssh take the place of this program."""
+    found = address_result(the_instance(client, args.id), "ssh").value
+    target = ["-p", str(found["port"]), f"root@{found['host']}"]
+    client.env.become(["ssh", *target, *(args.command or ())])
+    return ()
+
+
+SIDE_IDS = r"local|((C|V|vast)\.)?[0-9]{1,18}|(drive|s3|b2|dropbox|hf)(\.[0-9]{1,18})?"
+
+
+def copy_side(text: str) -> tuple[str | int | None, str]:
+    """Parse one side of a copy: its id for the service, None for this machine, and the
+    path. A number alone is a whole instance."""
+    if re.fullmatch("[0-9]{1,18}", text):
+        return int(text), "/"
+    name, colon, path = text.partition(":")
+    if not colon or "/" in name:
+        name, path = "local", text
+    if not re.fullmatch(SIDE_IDS, name) or not path or path.startswith(":"):
+        rule = f"use ID:/path for an instance, local:{text} for this machine"
+        raise invalid("address", text, rule)
+    return (None if name == "local" else name), path
+
+
+def instance_of(side: tuple[str | int | None, str]) -> int | None:
+    """Return the id of the instance that one side of a copy is, None for others."""
+    number = re.fullmatch(r"(?:C\.)?([0-9]+)", str(side[0]))
+    return int(number[1]) if number else None
+
+
+def check_copy(args: argparse.Namespace, here: bool) -> None:
+    """Refuse what can't be copied; `here`: with this machine. Raises UsageError."""
+    more, into = args.rsync_args or [], args.dst_path.rstrip("/")
+    if more and not more[0].startswith("-"):
+        raise UsageError(f"unexpected argument '{more[0]}'; write ID:/path")
+    if str(args.dst_id).startswith("vast."):
+        raise UsageError("nothing can be copied into a backup")
+    if args.id is None and (here or args.wait):
+        raise UsageError("one side must be an instance, written as ID:/path")
+    if not here and (more or args.identity or args.exclude or args.delete):
+        raise UsageError("options for rsync are only for copies with this machine")
+    if not here and into in ("", "/root") and not args.whole:
+        raise UsageError(f"copying into {args.dst_path} breaks ssh; name a directory")
+
+
+def copy(client: Client, args: argparse.Namespace) -> Iterator[Shown]:
+    """Copy between two sides, of which this machine may be one."""
+    args.src_id, args.src_path = args.src
+    args.dst_id, args.dst_path = args.dst
+    args.id = instance_of(args.dst) or instance_of(args.src)
+    args.whole = type(args.src_id) is type(args.dst_id) is int
+    here = args.src_id is None or args.dst_id is None
+    check_copy(args, here)
+    if args.whole:
+        question = f"replace the whole disk of {args.dst_id} by that of {args.src_id}?"
+        ask_first(client, args, question)
+    if args.delete:
+        question = f"delete in {args.dst_path} what {args.src_path} does not have?"
+        ask_first(client, args, question)
+    if here:
+        yield from copy_with_rsync(client, args)
+        return
+    yield from REMOTE_COPY(client, args)
+    if not args.wait:
+        client.env.note("the service goes on copying; --wait follows it to its end")
+
+
+def copy_with_rsync(client: Client, args: argparse.Namespace) -> Iterator[Shown]:
+    """Let rsync take the place of this program, with the options that the vendor's
+    client gives it; the other end is the host's own ssh server."""
+    from shutil import which as find_program
+
+    up, env = args.src_id is None, client.env
+    near, far = (args.src_path, args.dst) if up else (args.dst_path, args.src)
+    end = "dst" if up else "src"
+    call = REMOTE_COPY.call(args)
+    call.path = "/api/v0/commands/rsync/"
+    reply = client.send(call)
+    address = as_address(reply.get(f"{end}_addr"), reply.get(f"{end}_port"))
+    if not address:
+        raise VastError("the response has no address to copy with", BAD_REPLY)
+    for name in ("rsync", "ssh"):
+        if not find_program(name, path=env.environ.get("PATH")):
+            raise UsageError(f"{name} is not installed; copying needs it", "program")
+    near = os.path.join(".", expand_home(near, env.environ))  # never an option
+    if not up:
+        try:
+            os.makedirs(os.path.dirname(near), exist_ok=True)
+        except OSError as error:
+            raise UsageError(f"cannot create {near}: {error.strerror}") from None
+    host = f"[{address[0]}]" if ":" in address[0] else address[0]
+    remote = f"vastai_kaalia@{host}::{far[0]}/{far[1]}"
+    if args.raw:
+        yield json_text(without_credentials(reply), env.on_terminal())
+    # rsync itself splits what is behind -e.
+    key = "-i '" + args.identity.replace("'", "''") + "' " if args.identity else ""
+    shell = f"ssh {key}-p {address[1]} -o StrictHostKeyChecking=no"
+    words = ["rsync", "-arz", *(["-q"] if args.raw else ["-v", "--progress"])]
+    words += ["-e", shell, *(f"--exclude={pattern}" for pattern in args.exclude or ())]
+    words += [*["--delete"] * args.delete, *(args.rsync_args or ())]
+    env.become([*words, *([near, remote] if up else [remote, near])])
+
+
+COPY_ENDED = r"(?i)\b(done|complete|completed|finished|copied)\b|\b100 ?%"
+COPY_FAILED = r"(?i)error|fail|denied|refused|abort|cancel"
+
+
+def copy_ended(client: Client, number: int, deadline: float) -> Row | None:
+    """Return the instance once its status message tells the end of a copy; for a while
+    it may be that of before. Raises VastError when the copy failed, NotDone."""
+    env, start, first, before = client.env, client.env.monotonic(), "", ""
+    while True:
+        status, message, row = observe(client, number)
+        text, taken = f"instance {number}: {message or status}", env.monotonic() - start
+        first = first or text
+        news = text != first or taken >= STALE
+        if status == "gone" or (row and news and re.search(COPY_FAILED, message)):
+            raise VastError(text, "copy_failed")
+        if row and news and re.search(COPY_ENDED, message):
+            env.note(text)
+            return row
+        env.progress(f"{text} ({taken:.0f} s)", milestone=text != before)
+        if env.monotonic() + POLL > deadline:
+            stop = f"to stop it: {PROGRAM} cancel copy {number}"
+            raise NotDone(f"no end after {taken:.0f} s; {text}; {stop}", "timeout")
+        before = text
+        env.sleep(POLL)
+
+
+REMOTE_COPY = Request(
+    "PUT /api/v0/commands/copy_direct/", "copy to {dst_id}:{dst_path}: started",
+    body={"client_id": "me", "src_id": "{src_id}", "dst_id": "{dst_id}",
+          "src_path": "{src_path}", "dst_path": "{dst_path}"},
+    goal=copy_ended, look="show instances",
+)  # fmt: skip
+
+
+def copy_target(text: str) -> int:
+    """Parse the instance that is copied to, as `copy` takes it, or its id."""
+    return instance_of(copy_side(text)) or identifier(text)
+
+
+def repository(text: str) -> str:
+    """Parse the name of a repository of images; the service adds a tag of its own."""
+    if not re.fullmatch(r"[\w-]*[.:][\w.:-]*(/[\w.-]+)+", text):
+        raise invalid("repository", text, "use docker.io/USER/NAME, without a tag")
+    return text
+
+
+def read_password(client: Client, args: argparse.Namespace) -> None:
+    """Read the registry's password: given, in the environment, or asked for."""
+    given = args.docker_login_pass or client.env.environ.get("DOCKER_LOGIN_PASS") or "-"
+    args.docker_login_pass = secret_value(given, client.env, "Registry password: ")
+
+
+CONNECTION_COLUMNS = (
+    Column("ID", "id", "d", "id, for cloud copy", essential=True),
+    Column("Type", "cloud_type", "", "the kind of cloud", essential=True),
+    Column("Name", "name", "", "your name for it", essential=True),
+)
+LINES = number("number of lines", least=1, whole=True)
+LOG_ARGS = (
+    Arg("--tail", "number of lines (1000)", lambda text: str(LINES(text))),
+    Arg("--filter", "only lines that match this grep pattern"),
+    Arg("--daemon-logs", "the log of the host's daemon, not the container's",
+        stands_for="--daemon=true"),
+    Arg("--daemon", wire="daemon_logs"),
+)  # fmt: skip
+RESULT_TIMEOUT = Arg("--timeout", "wait at most this many seconds for the result (60)",
+    number("time", "seconds", 0), default=60.0, wire="")  # fmt: skip
+
+COPYING_COMMANDS = (
+    Command("logs", "show the end of an instance's log", show_log,
+        INSTANCE_ID, *LOG_ARGS,
+        Arg("-f --follow", "show new lines as they come, until Ctrl-C", bool),
+        RESULT_TIMEOUT, example="logs 5001 --tail 100 --follow",
+    ),
+    Command("execute", "run ls, rm or du on the disk of a stopped instance", execute,
+        INSTANCE_ID, Arg("command+", "the command, best in quotes"), RESULT_TIMEOUT,
+        YES_ARG, *SCHEDULE_ARGS, example="execute 5001 'ls -l /root'", pass_on=True,
+    ),
+    Command("ssh", "log in to an instance, or run a command there", ssh, INSTANCE_ID,
+        Arg("command...", "a command, after any options for ssh: -i KEY, -L …"),
+        example="ssh 5001 -L 8080:localhost:8080 nvidia-smi", pass_on=True,
+        notes=lambda: "The exit status is that of ssh, which is the command's.",
+    ),
+    Command("copy", "copy files from or to an instance, or between remote sides", copy,
+        Arg("src", "ID:/path, PATH, V.ID:/path (a volume), s3.ID:/path (a cloud)",
+            copy_side),
+        Arg("dst", "the same; an ID alone is a whole VM", copy_side),
+        Arg("rsync_args...", "what follows -- is passed on to rsync"),
+        Arg("-i --identity", "file of the private SSH key", file_name),
+        Arg("--exclude", "leave out files that match; may be repeated", append=True),
+        Arg("--delete", "delete files in DST that SRC does not have", bool),
+        YES_ARG, *WAIT_ARGS, example="copy 5001:/workspace/results/ ./results/",
+        notes=lambda: "With this machine, rsync copies, and its exit status counts.\n"
+        "A directory is copied into DST; with / at the end of SRC, its contents are.",
+    ),
+    Command("cancel copy", "stop a copy to an instance",
+        Request("DELETE /api/v0/commands/copy_direct/", "instance {id}: copy canceled",
+            body={"client_id": "me", "dst_id": "{id}"}, look="show instances"),
+        Arg("id", "the instance", copy_target), example="cancel copy 5001",
+    ),
+    Command("cancel sync", "stop a cloud copy",
+        Request("DELETE /api/v0/commands/rclone/", "instance {id}: cloud copy canceled",
+            body={"client_id": "me", "dst_id": "{id}"}, look="show instances"),
+        Arg("id", "the instance", copy_target), example="cancel sync 5001",
+    ),
+    Command("cloud copy", "copy between an instance and one of your cloud connections",
+        Request("POST /api/v0/commands/rclone/", "instance {id}: cloud copy started",
+            prepare=lambda client, args: setattr(args, "id", int(args.instance)),
+            note="the instance's status message shows the progress",
+            schedule=True, look="show instance {id}"),
+        Arg("--src", "path to copy from", required=True),
+        Arg("--dst", "path to copy to (/workspace)", default="/workspace"),
+        Arg("--instance", "id of the instance", lambda text: str(copy_target(text)),
+            wire="instance_id", required=True),
+        Arg("--connection", "id of the connection, see show connections",
+            lambda text: str(identifier(text)), wire="selected", required=True),
+        Arg("--transfer", "Instance to Cloud, or Cloud To Instance", required=True,
+            type=Choice("transfer", "Instance to Cloud", "Cloud To Instance")),
+        Arg("--flags", append=True),
+        Arg("--rclone-dry-run", "only say what would be done",
+            stands_for="--flags=--dry-run"),
+        Arg("--size-only", "compare sizes only", stands_for="--flags=--size-only"),
+        Arg("--ignore-existing", "skip files that exist in DST",
+            stands_for="--flags=--ignore-existing"),
+        Arg("--update", "skip files newer in DST", stands_for="--flags=--update"),
+        Arg("--delete-excluded", "delete files in DST that are left out",
+            stands_for="--flags=--delete-excluded"),
+        example="cloud copy --src /bucket --dst /workspace --instance 5001 \\\n"
+        "    --connection 1001 --transfer 'Cloud To Instance'",
+    ),
+    Command("show connections", "list your connections to clouds",
+        Listing("GET /api/v0/users/cloud_integrations/", CONNECTION_COLUMNS),
+    ),
+    Command("take snapshot", "push an instance's container to a registry as an image",
+        Request("POST /api/v0/instances/take_snapshot/{id}/",
+            "instance {id}: snapshot started; {reply[msg]}", once=True,
+            doubt="a snapshot of instance {id} may or may not have been started",
+            look="show instance {id}", prepare=read_password),
+        INSTANCE_ID,
+        Arg("--repo", "the repository, with the registry's host and without a tag",
+            repository, wire="personal_repo", required=True),
+        Arg("--docker_login_user", "your name at the registry", required=True),
+        Arg("--docker_login_pass", "the password; better in the environment under this"
+            " name in capitals, or - for stdin", secret=True),
+        Arg("--container_registry", "the registry (docker.io)", default="docker.io"),
+        Arg("--pause", "true or false: pause the container meanwhile (true)",
+            Choice("answer", "true", "false"), default="true"),
+        example="take snapshot 5001 --repo docker.io/me/app --docker_login_user me",
+    ),
+)  # fmt: skip
 
 
 # --- SSH keys and environment variables -----------------------------------------------
 
-KEY_COMMANDS: tuple[Command, ...] = ()
+PUBLIC_KEY = (
+    r"(ssh-(rsa|dss|ed25519)|ecdsa-sha2-[\w-]+|sk-(ssh|ecdsa)-[\w@.-]+)"
+    r"\s+[A-Za-z0-9+/]{16,}={0,3}(\s+.*)?"
+)
+
+
+def read_key(client: Client, args: argparse.Namespace) -> None:
+    """Put the text of a public key in place of its file's name, of - for stdin, or of
+    nothing, which is the key in ~/.ssh at a terminal. Raises UsageError, NotDone."""
+    env, text = client.env, args.ssh_key
+    if text == "-" or (text is None and not env.can_ask()):
+        text = env.read_line()
+    if text is None:
+        names = ("id_ed25519.pub", "id_ecdsa.pub", "id_rsa.pub")
+        paths = [os.path.join(home(env.environ), ".ssh", name) for name in names]
+        text = next(filter(os.path.isfile, paths), "")
+        if not text:
+            raise UsageError("you have no SSH key; create one with: ssh-keygen")
+        ask_first(client, args, f"add {text} to your account?")
+    path = expand_home(text, env.environ)
+    text = (read_text(path) if os.path.isfile(path) else text).strip()
+    if "PRIVATE KEY" in text or text.startswith("PuTTY-User-Key-File"):
+        raise UsageError("that is a private key; give the public one, in a .pub file")
+    if not re.fullmatch(PUBLIC_KEY, text):
+        word = shorten(path, 60)
+        raise UsageError(f"'{word}' is neither a public SSH key nor a file with one")
+    args.ssh_key, args.name = text, re.sub(r"\s+\S{16,}", "", text, count=1)
+
+
+def read_key_or_id(client: Client, args: argparse.Namespace) -> None:
+    """Do the same; a number is the id of one of the account's keys."""
+    if args.ssh_key.isdecimal():
+        rows = SSH_KEYS.fetched(client, args)
+        found = [row for row in rows if str(row.get("id")) == args.ssh_key]
+        if not found:
+            raise VastError(f"there is no SSH key {args.ssh_key}", "no_ssh_key")
+        args.ssh_key = str(found[0].get("key"))
+    read_key(client, args)
+
+
+class KeyChange(Request):
+    """A kind of command: changes SSH keys, where two refusals mean something else."""
+
+    def send(self, client: Client, args: argparse.Namespace, scheduled: bool) -> Result:
+        try:
+            return super().send(client, args, scheduled)
+        except VastError as error:
+            if "already associated" in str(error):
+                done = f"instance {args.id}: SSH key {args.name} attached before"
+                return Result({"success": True, "msg": str(error)}, done)
+            if error.slug != "no_ssh_key" or "/ssh/{id}/" not in self.path:
+                raise
+            msg = f"there is no SSH key {args.id}"
+            raise VastError(msg, error.slug, error.http) from None
+
+
+def key_part(index: int) -> Callable[[Row, float], object]:
+    """Return a column's source: type, data or comment of a public key."""
+
+    def part(row: Row, now: float) -> str:
+        words = str(row.get("key") or row.get("public_key") or "").split(None, 2)
+        return [*words, "", "", ""][index]
+
+    return part
+
+
+SSH_KEY_COLUMNS = (
+    Column("ID", "id", "d", "id of the key", essential=True),
+    Column("Type", key_part(0), "", "kind of key", essential=True),
+    Column("End", lambda row, now: str(key_part(1)(row, now))[-12:], "",
+           "its last characters, to tell keys apart"),
+    Column("Created", "created_at", "", "when it was added"),
+    Column("Comment", key_part(2), "", "what follows the key", essential=True),
+)  # fmt: skip
+SSH_KEYS = Listing("GET /api/v0/ssh/", SSH_KEY_COLUMNS, empty_on=(404,))
+
+
+def find_instance_keys(client: Client, args: argparse.Namespace) -> list[Row]:
+    """Return the keys of an instance, which come as JSON text."""
+    reply = client.send(Call("GET", f"/api/v0/instances/{args.id}/ssh/"))
+    try:
+        reply = {"ssh_keys": json.loads(reply["ssh_keys"])}
+    except (ValueError, LookupError, TypeError):  # not text
+        pass
+    return rows_of(reply, "ssh_keys")
+
+
+def find_variables(client: Client, args: argparse.Namespace) -> list[Row]:
+    """Return the account's variables, their values masked unless asked for."""
+    reply = client.send(Call("GET", "/api/v0/secrets/"))
+    return [
+        {"key": name, "value": value if args.show_values else "*****"}
+        for secrets in rows_of(reply, "secrets")
+        for name, value in sorted(secrets.items())
+    ]
+
+
+def variable_name(text: str) -> str:
+    """Parse the name of a variable; the service has them in capitals."""
+    if not re.fullmatch(r"(?a)[A-Za-z_]\w*", text):
+        raise invalid("name", text, "must be letters, digits and _")
+    return text.upper()
+
+
+def read_value(client: Client, args: argparse.Namespace) -> None:
+    """Read the value of a variable that is not on the command line."""
+    given = "-" if args.value is None else args.value
+    args.value = secret_value(given, client.env, "Value: ")
+
+
+KEY_HELP = "a public key, the name of its .pub file, or - for stdin"
+VARIABLE = Arg("name", "name of the variable", variable_name, wire="key")
+VARIABLE_ARGS = (
+    VARIABLE,
+    Arg("value?", "its value; without it, or with -, a prompt or stdin", secret=True),
+    Arg("--value", "same as an option", stands_for="value"),
+)
+VARIABLE_COLUMNS = (
+    Column("Name", "key", "", "name of the variable", essential=True),
+    Column("Value", "value", "", "its value, masked without -s", essential=True),
+)
+
+KEY_COMMANDS = (
+    Command("show ssh-keys", "list the SSH keys of your account", SSH_KEYS),
+    Command("create ssh-key", "add an SSH key to your account",
+        KeyChange("POST /api/v0/ssh/", "SSH key {name}: added to your account",
+            prepare=read_key, once=True, proof="success|key"),
+        Arg("ssh_key?", f"{KEY_HELP}; without it, stdin or the key in ~/.ssh"),
+        Arg("--ssh-key", "same as an option", stands_for="ssh_key"), YES_ARG,
+        example="create ssh-key ~/.ssh/id_ed25519.pub",
+    ),
+    Command("update ssh-key", "replace an SSH key of your account",
+        KeyChange("PUT /api/v0/ssh/{id}/", "SSH key {id}: replaced by {name}",
+            body={"id": "{id}"}, prepare=read_key, proof="success|key"),
+        Arg("id", "id of the key", identifier), Arg("ssh_key", KEY_HELP),
+        example="update ssh-key 211 ~/.ssh/id_ed25519.pub",
+    ),
+    Command("delete ssh-key", "remove SSH keys from your account, not from instances",
+        KeyChange("DELETE /api/v0/ssh/{id}/", "SSH key {id}: deleted",
+            ask="delete {which} from your account?"),
+        ids("one or more ids of keys"), example="delete ssh-key 211",
+    ),
+    Command("attach ssh", "let an SSH key log in to an instance",
+        KeyChange("POST /api/v0/instances/{id}/ssh/",
+            "instance {id}: SSH key {name} attached", prepare=read_key_or_id,
+            look="show instance-ssh-keys {id}"),
+        INSTANCE_ID, Arg("ssh_key", f"{KEY_HELP}; or the id of a key of your account"),
+        example="attach ssh 5001 ~/.ssh/id_ed25519.pub",
+    ),
+    Command("detach ssh", "remove an SSH key from an instance",
+        Request("DELETE /api/v0/instances/{id}/ssh/{key}/",
+            "instance {id}: SSH key {key} detached",
+            look="show instance-ssh-keys {id}"),
+        INSTANCE_ID, Arg("key", "id of the key", identifier),
+        example="detach ssh 5001 211",
+    ),
+    Command("show instance-ssh-keys", "list the SSH keys of an instance",
+        Listing("", SSH_KEY_COLUMNS, fetch=find_instance_keys), INSTANCE_ID,
+        example="show instance-ssh-keys 5001",
+    ),
+    Command("show env-vars", "list the variables that your instances get",
+        Listing("", VARIABLE_COLUMNS, fetch=find_variables, key="key"),
+        Arg("-s --show-values", "show the values", bool),
+    ),
+    Command("create env-var", "add a variable for new instances",
+        Request("POST /api/v0/secrets/", "variable {name}: created",
+            prepare=read_value),
+        *VARIABLE_ARGS, example="create env-var HF_TOKEN -",
+    ),
+    Command("update env-var", "change the value of a variable",
+        Request("PUT /api/v0/secrets/", "variable {name}: updated",
+            prepare=read_value),
+        *VARIABLE_ARGS, example="update env-var HF_TOKEN -",
+    ),
+    Command("delete env-var", "delete a variable",
+        Request("DELETE /api/v0/secrets/", "variable {name}: deleted",
+            ask="delete variable {name}?"),
+        VARIABLE, example="delete env-var HF_TOKEN",
+    ),
+)  # fmt: skip
 
 
 # --- templates ------------------------------------------------------------------------
@@ -3651,13 +4241,14 @@ JOB_ARGS = (
 )  # fmt: skip
 LISTING_PRICES = (
     Arg("-g --price_gpu", "$/hour per GPU", PRICE, say="${:.10g}/h per GPU"),
-    Arg("-s --price_disk", "$/GB/month of disk", PRICE, say="${:.10g}/GB/month of disk"),
+    Arg("-s --price_disk", "$/GB/month of disk", PRICE,
+        say="${:.10g}/GB/month of disk"),
     Arg("-u --price_inetu", "$/GB uploaded", PRICE, say="${:.10g}/GB uploaded"),
     Arg("-d --price_inetd", "$/GB downloaded", PRICE, say="${:.10g}/GB downloaded"),
     Arg("-m --min_chunk", "minimum number of GPUs to rent",
         number("number of GPUs", least=1, whole=True), say="at least {} GPUs"),
     Arg("-e --end_date", "until this date, its last second included", end_date,
-        say="{:until}"),
+        say=until_date),
     Arg("-b --price_min_bid", "$/hour per GPU, the lowest bid", PRICE,
         say="bids from ${:.10g}/h per GPU"),
     Arg("-r --discount_rate", "maximum discount, 0 to 1",
@@ -4572,7 +5163,8 @@ def set_api_key(client: Client, args: argparse.Namespace) -> Iterator[Shown]:
 
 ACCOUNT_COMMANDS = (
     Command("show user", "show your account", show_user,
-        Arg("-q --quiet", "one line: id, e-mail, balance and credit", bool), *TABLE_ARGS,
+        Arg("-q --quiet", "one line: id, e-mail, balance and credit", bool),
+        *TABLE_ARGS,
     ),
     Command("set api-key", "save your API key", set_api_key,
         Arg("new_api_key?", "the key; without it, or with -, it is asked for or read"
@@ -5205,7 +5797,8 @@ def unknown_command(names: list[str], others: list[str]) -> UsageError:
         hint = f"; did you mean '{verb} instance {thing}'?"
     else:
         near = difflib.get_close_matches(name, COMMAND_BY_NAME, n=1, cutoff=0.75)
-        near = near or difflib.get_close_matches(verb, COMMAND_BY_NAME, n=1, cutoff=0.75)
+        if not near:
+            near = difflib.get_close_matches(verb, COMMAND_BY_NAME, n=1, cutoff=0.75)
         hint = f"; did you mean '{near[0]}'?" if near else f"; see {PROGRAM} help"
     return UsageError(f"unknown command '{' '.join(names)}'{hint}")
 
@@ -5221,7 +5814,7 @@ def unknown_option(
     word: str, options: Mapping[str, Arg], command: Command | None, value: str = "VALUE"
 ) -> UsageError:
     """Return the error for a word that looks like an option and is none."""
-    name, equals, inline = word.partition("=")
+    name, _, inline = word.partition("=")
     field = named_fields(FIELDS).get(name.strip("-").replace("-", "_"))
     if plain(name).strip("-") in ("json", "output-json"):
         hint = "; did you mean '--raw'?"
@@ -5328,8 +5921,9 @@ class Words:
 
     def unexpected(self, word: str, before: str) -> UsageError:
         """Return the error for a positional too many."""
-        given = {option.partition("=")[0] for option in self.glued}
-        needed = [arg.long for arg in self.args if arg.required and arg.long not in given]
+        typed = {option.partition("=")[0] for option in self.glued}
+        required = [arg.long for arg in self.args if arg.required]
+        needed = [name for name in required if name not in typed]
         hint = f"for example: {PROGRAM} {self.command.example}"
         if needed:
             hint = f"use: {PROGRAM} {self.command.name} {before} {needed[0]} {word}"
@@ -5545,16 +6139,16 @@ class Output:
                 self.env.note(f"{hidden} {room} columns; --wide or --cols shows them")
 
     def fail(self, error: VastError) -> None:
-        """Report an error on stderr.
-
-        Once something has been paid, no status may invite a retry.
-        """
+        """Report an error on stderr; what has been paid is named, and no status may
+        invite a retry."""
         paid = self.client.paid if self.client else ""
-        if paid and error.status in (
-            ExitStatus.REFUSED, ExitStatus.NO_KEY, ExitStatus.UNREACHABLE
-        ):  # fmt: skip
-            msg = str(error) if paid in str(error) else f"{error}; {paid}"
+        if paid:
+            named = paid.partition(":")[0] in str(error)
+            msg = str(error) if named else f"{error}; {paid}"
+            status = error.status
             error = NotDone(msg, error.slug, error.http)
+            if GRAVEST.index(status) < GRAVEST.index(ExitStatus.UNREACHABLE):
+                error.status = status
         self.worsen(error.status)
         if not str(error):  # Ctrl-C, where that is the way to end a command
             return
@@ -5578,8 +6172,10 @@ class Output:
         self.write(json_text(value, self.env.on_terminal()) + "\n")
 
     def write(self, content: str | bytes) -> None:
-        """Write to stdout, where a closed pipe is no error. What can't be written, as on
-        a full disk, goes to stderr: no id of a rented instance is lost."""
+        """Write to stdout, where a closed pipe is no error.
+
+        What can't be written, as on a full disk, goes to stderr: no id of a rented
+        instance is lost."""
         if self.env.rewriting:
             self.env.write_error("")
         stdout = self.env.stdout
@@ -5626,10 +6222,7 @@ def curl(dry: DryRun, env: Environment) -> str:
 def masked_body(call: Call) -> Row:
     """Return a request's body with its secrets masked."""
     body = dict(call.body or {})
-    for name in call.secrets & body.keys():
-        text = str(body[name])
-        login = re.sub(r"(?<!\S)(-p|--password)([ =]*)(\S+)", rf"\1\2{MASK}", text)
-        body[name] = login if name == "image_login" and login != text else MASK
+    body |= dict.fromkeys(call.secrets & body.keys(), MASK)
     if "env" in body:
         body["env"] = mask_variables(body["env"])
     return body
@@ -5680,32 +6273,31 @@ def main(argv: Sequence[str] | None = None, env: Environment | None = None) -> i
             output.finish()
     except VastError as error:
         output.fail(error)
-    except ModuleNotFoundError as error:
+    except ImportError as error:
         output.fail(missing_package(error))
     except RecursionError:
         output.fail(VastError("the response is nested too deeply", BAD_REPLY))
     except KeyboardInterrupt as cause:
         output.fail(Interrupted("interrupted", cause))
-    status = output.status
-    paid = output.client and output.client.paid
-    if paid and status in (ExitStatus.NO_KEY, ExitStatus.UNREACHABLE):
-        status = ExitStatus.NOT_DONE
-    return int(status)
+    return int(output.status)
 
 
 REQUIREMENTS = {"dateutil": "python-dateutil", "requests": "requests", "borb": "borb"}
 
 
-def missing_package(error: ModuleNotFoundError) -> UsageError:
-    """Return the error for a package that is not installed, with the cure."""
-    name = (error.name or "").partition(".")[0]
+def missing_package(error: ImportError) -> UsageError:
+    """Return the error for a package that is missing or broken, with the cure."""
+    name = (error.name or "requests").partition(".")[0]
     package = REQUIREMENTS.get(name, name)
+    missing = isinstance(error, ModuleNotFoundError)
+    what = "is missing" if missing else f"is broken: {error}"
     hint = f"python3 -m pip install {package}"
-    return UsageError(f"the Python package {package} is missing; run: {hint}", "package")
+    return UsageError(f"the Python package {package} {what}; run: {hint}", "package")
 
 
 def stop(number: int, frame: object) -> NoReturn:
-    """Handle SIGTERM and SIGHUP as Ctrl-C is handled."""
+    """Handle a signal to stop; the next one ends the program at once."""
+    signal.signal(number, signal.SIG_DFL)
     raise Signalled(number)
 
 
@@ -5717,9 +6309,7 @@ def program() -> NoReturn:
     PROGRAM = sys.argv[0]
     if find_program(os.path.basename(PROGRAM)) == PROGRAM:
         PROGRAM = os.path.basename(PROGRAM)
-    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is signal.SIG_DFL:
             signal.signal(number, stop)
     for stream in (sys.stdout, sys.stderr):
