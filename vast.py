@@ -3654,26 +3654,30 @@ def show_log(client: Client, args: argparse.Namespace) -> Iterator[Shown]:
     path = f"/api/v0/instances/request_logs/{args.id}/"
     call = Call("PUT", path, given(LOG_ARGS, args), read=True)
     if args.follow:
-        yield from follow_log(client, args, call)
+        read = lambda reply: fetch_result(client, reply, args.timeout)  # noqa: E731
+        yield from follow_log(client, call, "1000", read)
         return
     reply = client.send(call)
     text = fetch_result(client, reply, args.timeout)
     yield Result({**reply, "text": text}) if args.raw else as_output(text, client.env)
 
 
-def follow_log(client: Client, args: argparse.Namespace, call: Call) -> Iterator[Shown]:
-    """Show what is added to a log, until Ctrl-C or until nobody reads it."""
+def follow_log(
+    client: Client, call: Call, tail: object, read: Callable[[Any], str]
+) -> Iterator[Shown]:
+    """Show what is added to a log, until Ctrl-C or until nobody reads it. `read` finds
+    it in a response; from the second one on, `tail` lines are asked for."""
     env, stdout, known = client.env, client.env.stdout, ""
     try:
         while env.stdout is stdout:  # another one: the pipe was closed
-            text = fetch_result(client, client.send(call), args.timeout)
+            text = read(client.send(call))
             added = text_after(known, text)
-            if known and added == text:
+            if known and added and added == text:
                 env.note("the log does not go on where it ended; lines may be missing")
             if added:
                 known = text
                 yield as_output(added, env)
-            call.body = {**(call.body or {}), "tail": "1000"}
+            call.body = {**(call.body or {}), "tail": tail}
             env.sleep(POLL)
     except (KeyboardInterrupt, Interrupted) as cause:
         raise Interrupted("", cause) from None
@@ -5329,16 +5333,25 @@ def check_workergroup(client: Client, args: argparse.Namespace) -> None:
         client.env.note(note)
 
 
-def ask_run(client: Client, args: argparse.Namespace, path: str) -> Any:
-    """Return what the serverless host answers. It reports errors as text, or under
-    `error_msg`, with a status of 200. Raises VastError."""
-    body = {"id": args.id, **given([TAIL_ARG], args)}
-    call = Call("POST", path, body, read=True, proof="", serverless=True)
-    reply = client.send(call)
+def run_call(args: argparse.Namespace, path: str) -> Call:
+    """Return a call of the serverless host that reads something."""
+    body = {"id": args.id, **given(JOB_LOG_ARGS, args)}
+    return Call("POST", path, body, read=True, proof="", serverless=True)
+
+
+def checked(reply: Any) -> Any:
+    """Return a response of the serverless host, which reports errors with a status of
+    200, as text or under `error_msg`. Raises VastError."""
     error = isinstance(reply, dict) and (reply.get("error_msg") or reply.get("msg"))
     if error:
         raise VastError(re.sub(r"^[a-z]+_\w+: ", "", str(error)))
     return reply
+
+
+def find_workers(client: Client, args: argparse.Namespace) -> list[Row]:
+    """Return the workers of an endpoint."""
+    reply = client.send(run_call(args, "/get_endpoint_workers/"))
+    return rows_of(checked(reply), "workers|")
 
 
 def say_update(client: Client, args: argparse.Namespace) -> None:
@@ -5346,61 +5359,12 @@ def say_update(client: Client, args: argparse.Namespace) -> None:
     args.update = "update cancelled" if args.cancel else "updating its workers"
 
 
-FOLLOWED = 1000  # lines of a log that --follow compares
-
-
-def as_output(text: str, env: Environment) -> bytes:
-    """Return strangers' text for stdout: as it is, but on a terminal without control
-    characters other than tabs."""
-    if env.on_terminal():
-        lines = [line.rstrip("\r").split("\t") for line in text.split("\n")]
-        text = "\n".join("\t".join(map(visible, parts)) for parts in lines)
-    return text.encode("utf-8", "surrogateescape")
-
-
-def follow(
-    client: Client, tail: int | None, read: Callable[[], str]
-) -> Iterator[Shown]:
-    """Show the last lines of a log and what is added to it, until Ctrl-C or until
-    nobody reads it."""
-    env, stdout, known = client.env, client.env.stdout, ""
-    try:
-        while env.stdout is stdout:  # another one: the pipe is closed
-            text = read()
-            added = text_after(known, text)
-            if added is None:
-                env.note("the log has moved on; there may be a gap")
-            shown = text if added is None else added
-            if not known and tail:
-                lines = shown.split("\n")
-                shown = "\n".join(lines[-tail - shown.endswith("\n") :])
-            if shown:
-                known = text
-                yield as_output(shown, env)
-            env.sleep(POLL)
-    except (KeyboardInterrupt, Interrupted) as cause:
-        raise Interrupted("", cause) from None
-
-
-def text_after(known: str, text: str) -> str | None:
-    """Return what the end of a log has beyond an earlier one, None if they share
-    nothing. An older result may come again: it has nothing more."""
-    if not known or text in known:
-        return text if not known else ""
-    for line in re.finditer(r"(?ms)^(?=.)", known):
-        start = line.start()
-        likely = text.startswith(known[start : start + 64])  # whole copies take long
-        if likely and text.startswith(known[start:]):
-            return text[len(known) - start :]
-    return None
-
-
-LEVELS = ("info0", "info1", "trace", "debug")
+LEVELS = ("info0", "info1", "trace", "debug", "logs")
 
 
 def log_text(reply: Any, level: int) -> str:
     """Return one level of a log, or all of a log without levels, in whole lines."""
-    if not isinstance(reply, dict) or reply.keys().isdisjoint((*LEVELS, "logs")):
+    if not isinstance(reply, dict) or checked(reply).keys().isdisjoint(LEVELS):
         raise VastError("the response has no log", BAD_REPLY)
     text = str(reply.get("logs") or reply.get(LEVELS[level]) or "").rstrip("\n")
     return text.encode("utf-8", "backslashreplace").decode() + "\n" * bool(text)
@@ -5412,14 +5376,14 @@ def log_of(path: str) -> Handler:
     def run(client: Client, args: argparse.Namespace) -> Iterator[Shown]:
         if args.follow and args.raw:
             raise UsageError("--follow excludes --raw")
+        call = run_call(args, path)
         if args.follow:
-            lines, args.tail = args.tail, args.tail and max(args.tail, FOLLOWED)
-            yield from follow(client, lines, lambda: log_text(
-                ask_run(client, args, path), args.level))  # fmt: skip
-        else:
-            reply = ask_run(client, args, path)
-            text = log_text(reply, args.level)
-            yield Result(reply) if args.raw else as_output(text, client.env)
+            read = lambda reply: log_text(reply, args.level)  # noqa: E731
+            yield from follow_log(client, call, 1000, read)
+            return
+        reply = client.send(call)
+        text = log_text(reply, args.level)
+        yield Result(reply) if args.raw else as_output(text, client.env)
 
     return run
 
@@ -5434,8 +5398,7 @@ def delete_deployment(client: Client, args: argparse.Namespace) -> Iterator[Show
     if body:
         tags = f"tag {args.tag}" if args.tag else "all its tags"
         path, what = "/api/v0/deployments/", f"deployment {args.name}, {tags}"
-    if not args.yes and not client.dry_run:
-        client.env.confirm(f"delete {what}?")
+    ask_first(client, args, f"delete {what}?")
     look = f"run `{PROGRAM} show deployments` before retrying"
     doubt = f"{what} may or may not have been deleted; {look}"
     reply = client.send(Call("DELETE", path, body, doubt=doubt))
@@ -5451,10 +5414,8 @@ NAME_AND_TAG = (
     Arg("--name", "name of the deployments to delete"),
     Arg("--tag", "tag of the one to delete; without it all tags of the name go"),
 )
-TAIL_ARG = Arg("--tail", "only the last lines, this many",
-               number("number of lines", least=1, whole=True))  # fmt: skip
-LOG_ARGS = (
-    TAIL_ARG,
+JOB_LOG_ARGS = (
+    Arg("--tail", "only the last lines, this many", LINES),
     Arg("--level", "which of the logs, 0 to 3 (1)",
         number("level", least=0, most=3, whole=True), default=1, wire=""),
     Arg("-f --follow", "show new lines as they come, until Ctrl-C", bool, wire=""),
@@ -5514,16 +5475,15 @@ SERVERLESS_COMMANDS = (
         ids(), example="delete workergroup 801",
     ),
     Command("get endpt-workers", "list the workers of an endpoint",
-        Listing("", WORKER_COLUMNS, fetch=lambda client, args: rows_of(
-            ask_run(client, args, "/get_endpoint_workers/"), "workers|")),
+        Listing("", WORKER_COLUMNS, fetch=find_workers),
         JOB_ID, example="get endpt-workers 701",
     ),
     Command("get endpt-logs", "show the log of an endpoint",
-        log_of("/get_endpoint_logs/"), JOB_ID, *LOG_ARGS,
+        log_of("/get_endpoint_logs/"), JOB_ID, *JOB_LOG_ARGS,
         example="get endpt-logs 701 --tail 100 --follow",
     ),
     Command("get wrkgrp-logs", "show the log of a workergroup",
-        log_of("/get_autogroup_logs/"), JOB_ID, *LOG_ARGS,
+        log_of("/get_autogroup_logs/"), JOB_ID, *JOB_LOG_ARGS,
         example="get wrkgrp-logs 801 --level 0",
     ),
     Command("update workers", "replace a workergroup's workers, one after the other",
