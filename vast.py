@@ -1361,7 +1361,8 @@ class Client:
             except VastError as refusal:
                 if not unsure or call.read:
                     raise
-                if call.method == "DELETE" and refusal.slug in GONE:
+                gone = refusal.slug in GONE or "not found for user" in str(refusal)
+                if call.method == "DELETE" and gone:
                     return {"success": True}  # the earlier try was carried out
                 msg = f"{refusal}{call.in_doubt()}"
                 raise OutcomeUnknown(msg, http=refusal.http) from None
@@ -1744,11 +1745,10 @@ SCHEDULE_ARGS = (
 
 
 class Values(dict):  # type: ignore[type-arg] # typing is not imported
-    """The values that fill a template, "a|b" the first that is there; what is missing
-    shows as "-"."""
+    """The values that fill a template; what is missing shows as "-"."""
 
     def __missing__(self, name: str) -> str:
-        return next((str(self[key]) for key in name.split("|") if key in self), "-")
+        return "-"
 
 
 def fill_path(template: str, values: Mapping[str, Any]) -> str:
@@ -5249,6 +5249,19 @@ class Jobs(Listing):
         ]  # fmt: skip
 
 
+class Creation(Request):
+    """A kind of command: creates what costs money; the response has to give its id."""
+
+    def send(self, client: Client, args: argparse.Namespace, scheduled: bool) -> Result:
+        call = self.call(args)
+        reply = client.send(call)
+        number = reply.get("result", reply.get("id"))
+        if type(number) is not int:  # True is an int too
+            raise OutcomeUnknown(f"the response gives no id{call.in_doubt()}")
+        client.paid = self.done.format(number)
+        return Result(reply, client.paid)
+
+
 def named(client: Client, args: argparse.Namespace, path: str) -> str:
     """Return the endpoints or workergroups to delete, with the endpoints' names."""
     rows = Jobs(f"GET {path}", (), "results").fetched(client, args)
@@ -5428,9 +5441,9 @@ SERVERLESS_COMMANDS = (
     Command("create endpoint", "create an endpoint; its workers cost money",
         # The documents disagree on the service's own least load (0, 1 or 10), which
         # decides what an idle endpoint costs: so that of the vendor's client is sent.
-        Request(f"POST {ENDPOINTS}", "endpoint {reply[result|id]}: created",
-            body={**NEW_JOB, "min_load": 0, "min_cold_load": 0}, once=True,
-            doubt="the endpoint may or may not have been created", proof="result|id"),
+        Creation(f"POST {ENDPOINTS}", "endpoint {}: created", once=True,
+            body={**NEW_JOB, "min_load": 0, "min_cold_load": 0},
+            doubt="the endpoint may or may not have been created"),
         *ENDPOINT_ARGS,
         example="create endpoint --endpoint_name llm --cold_workers 0 --max_workers 4",
     ),
@@ -5444,8 +5457,7 @@ SERVERLESS_COMMANDS = (
         Request(f"DELETE {ENDPOINTS}{{id}}/", "endpoint {id}: deleted",
             body={"client_id": "me", "endptjob_id": "{id}"}, note=STILL_THERE,
             ask=lambda client, args: "delete endpoint "
-            f"{named(client, args, ENDPOINTS)}, and its workergroups with it?",
-            proof="success|deleted_workers"),
+            f"{named(client, args, ENDPOINTS)}, and its workergroups with it?"),
         ids(), example="delete endpoint 701",
     ),
     Command("show workergroups", "list the workergroups of your endpoints",
@@ -5454,9 +5466,9 @@ SERVERLESS_COMMANDS = (
         Arg("--full", type=bool, wire=""), example="show workergroups endpoint_id=701",
     ),
     Command("create workergroup", "rent workers for an endpoint; they cost money",
-        Request(f"POST {WORKERGROUPS}", "workergroup {reply[id]}: created",
-            body=NEW_JOB, once=True, prepare=check_workergroup,
-            doubt="the workergroup may or may not have been created", proof="id"),
+        Creation(f"POST {WORKERGROUPS}", "workergroup {}: created", once=True,
+            body=NEW_JOB, prepare=check_workergroup,
+            doubt="the workergroup may or may not have been created"),
         *WORKERGROUP_ARGS,
         example="create workergroup --endpoint_id 701 --template_hash HASH \\\n"
         "    --search_params 'gpu_name=RTX_4090 reliability>0.98' --gpu_ram 24",
@@ -5471,7 +5483,7 @@ SERVERLESS_COMMANDS = (
         Request(f"DELETE {WORKERGROUPS}{{id}}/", "workergroup {id}: deleted",
             body={"client_id": "me", "autojob_id": "{id}"}, note=STILL_THERE,
             ask=lambda client, args: "delete workergroup "
-            f"{named(client, args, WORKERGROUPS)}?", proof="success|deleted_workers"),
+            f"{named(client, args, WORKERGROUPS)}?"),
         ids(), example="delete workergroup 801",
     ),
     Command("get endpt-workers", "list the workers of an endpoint",
@@ -5507,12 +5519,12 @@ SERVERLESS_COMMANDS = (
     ),
     Command("start deployment", "start a deployment's workers; they cost money",
         Request("POST /api/v0/deployment/{id}/start/",
-            "deployment {id}: {reply[endpoint_state]}", proof="success|endpoint_state"),
+            "deployment {id}: {reply[endpoint_state]}"),
         ids(), example="start deployment 644",
     ),
     Command("stop deployment", "stop a deployment's workers",
         Request("POST /api/v0/deployment/{id}/stop/",
-            "deployment {id}: {reply[endpoint_state]}", proof="success|endpoint_state"),
+            "deployment {id}: {reply[endpoint_state]}"),
         ids(), example="stop deployment 644",
     ),
     Command("delete deployment", "delete a deployment, by id or by name and tag",

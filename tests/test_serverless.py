@@ -138,7 +138,7 @@ def test_the_serverless_host_is_not_followed_elsewhere(
 
 
 @pytest.mark.parametrize("name", [n for n in CASES if CASES[n].kind == "once"])
-@pytest.mark.parametrize("fault", ["502", "drop_after", "not_json"])
+@pytest.mark.parametrize("fault", ["502", "drop_after", "not_json", "no_list"])
 def test_what_costs_money_is_sent_once(
     run: Program, box: Sandbox, name: str, fault: str
 ) -> None:
@@ -220,6 +220,16 @@ def test_creating_an_endpoint(run: Program, box: Sandbox, shape: str) -> None:
         "client_id": "me", "autoscaler_instance": "prod", "endpoint_name": "x",
         "min_load": 0, "min_cold_load": 0,
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("number", [None, "703", True, 1.5])
+def test_a_creation_without_an_id(run: Program, box: Sandbox, number: object) -> None:
+    box.fault("create_endpoint", "body", body={"success": True, "result": number})
+    assert complaint(run("create", "endpoint", "--endpoint_name", "x"), 6) == (
+        "the response gives no id; the endpoint may or may not have been created;"
+        " run `vast.py show endpoints` before retrying"
+    )
+    assert len(box.calls) == 1
 
 
 # What is given -> what the body has for it.
@@ -331,18 +341,17 @@ def test_ctrl_c_at_the_question_changes_nothing(
     assert 701 in store(box, "endpoints")
 
 
-def test_a_lost_answer_to_deleting_a_workergroup(run: Program, box: Sandbox) -> None:
-    box.fault("delete_workergroup", "drop_after")
-    ran = run("delete", "workergroup", "801")
-    assert ran == Ran(0, "workergroup 801: deleted\n", STILL_THERE)
+@pytest.mark.parametrize("what", ["endpoint 701", "workergroup 801"])
+def test_a_lost_answer_to_deleting(run: Program, box: Sandbox, what: str) -> None:
+    box.fault(f"delete_{what.split()[0]}", "drop_after")
+    ran = run("delete", *what.split())
+    assert ran == Ran(0, f"{what}: deleted\n", STILL_THERE)
     assert len(box.calls) == 2
 
 
 def test_deleting_says_what_the_service_says(run: Program, box: Sandbox) -> None:
     value = json.loads(run("delete", "endpoint", "701", "--raw").out)
     assert value["deleted_workers"] == [801000, 801001, 801002]
-    box.fault("delete_workergroup", "body", body={"deleted_workers": [7]})
-    assert run("delete", "workergroup", "9").out == "workergroup 9: deleted\n"
 
 
 # ---------------------------------------------------------------- workergroups
