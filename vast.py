@@ -5367,11 +5367,6 @@ def find_workers(client: Client, args: argparse.Namespace) -> list[Row]:
     return rows_of(checked(reply), "workers|")
 
 
-def say_update(client: Client, args: argparse.Namespace) -> None:
-    """Put into words what becomes of the workers of a group."""
-    args.update = "update cancelled" if args.cancel else "updating its workers"
-
-
 LEVELS = ("info0", "info1", "trace", "debug", "logs")
 
 
@@ -5499,10 +5494,11 @@ SERVERLESS_COMMANDS = (
         example="get wrkgrp-logs 801 --level 0",
     ),
     Command("update workers", "replace a workergroup's workers, one after the other",
-        Request("POST /update_workers/", "workergroup {id}: {update}",
-            body={"workergroup_id": "{id}"}, once=True, prepare=say_update,
+        Request("POST /update_workers/", "workergroup {id}: {said}",
+            body={"workergroup_id": "{id}"}, once=True,
             look="get wrkgrp-logs {id}", serverless=True),
-        JOB_ID, Arg("--cancel", "stop replacing them", bool, wire="cancel_update"),
+        JOB_ID, Arg("--cancel", "stop replacing them", bool, wire="cancel_update",
+            say=lambda yes: "update cancelled" if yes else "updating its workers"),
         example="update workers 801",
     ),
     Command("show deployments", "list your deployments",
