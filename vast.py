@@ -3632,19 +3632,24 @@ def fetch_result(client: Client, reply: Row, timeout: float) -> str:
         if taken + pause > timeout:
             told = f"the service says: {reply.get('msg') or 'nothing'}"
             raise VastError(f"no result after {taken:.0f} s; {told}", "timeout")
-        env.progress(f"waiting for the result ({taken:.0f} s)")
+        if taken > 1:
+            env.progress(f"waiting for the result ({taken:.0f} s)")
         pause = min(pause * 1.5, POLL)
 
 
 def as_output(text: str, env: Environment) -> bytes:
     """Return strangers' text for stdout: as it is, but on a terminal without control
     characters other than tabs."""
-    if not text:
-        env.note("the result is empty")
     if env.on_terminal():
         lines = [line.rstrip("\r").split("\t") for line in text.split("\n")]
         text = "\n".join("\t".join(map(visible, parts)) for parts in lines)
     return text.encode("utf-8", "surrogateescape")
+
+
+def show_result(client: Client, args: argparse.Namespace, reply: Row) -> Shown:
+    """Return what shows the text that a response only names."""
+    text = fetch_result(client, reply, args.timeout)
+    return Result({**reply, "text": text}) if args.raw else as_output(text, client.env)
 
 
 def show_log(client: Client, args: argparse.Namespace) -> Iterator[Shown]:
@@ -3656,10 +3661,8 @@ def show_log(client: Client, args: argparse.Namespace) -> Iterator[Shown]:
     if args.follow:
         read = lambda reply: fetch_result(client, reply, args.timeout)  # noqa: E731
         yield from follow_log(client, call, "1000", read)
-        return
-    reply = client.send(call)
-    text = fetch_result(client, reply, args.timeout)
-    yield Result({**reply, "text": text}) if args.raw else as_output(text, client.env)
+    else:
+        yield show_result(client, args, client.send(call))
 
 
 def follow_log(
@@ -3704,39 +3707,37 @@ def ask_first(client: Client, args: argparse.Namespace, question: str) -> None:
         client.env.confirm(question)
 
 
+EXECUTE = Request(
+    "PUT /api/v0/instances/command/{id}/", "instance {id}: command sent",
+    body={"command": "{command}"}, schedule=True, proof="success|result_url",
+    doubt="the command may or may not have run on instance {id}", look="show instances",
+)  # fmt: skip
+
+
 def execute(client: Client, args: argparse.Namespace) -> Iterator[Shown]:
     """Have the service run a command on the disk of a stopped instance."""
     from shlex import quote
 
-    command = at_most("command", 512)(" ".join(args.command))
+    command = args.command = " ".join(args.command)
+    verb = command.partition(" ")[0].strip()
     hint = (
         "the service runs only ls, rm and du, on the disk of a stopped instance;"
         f" otherwise: {PROGRAM} ssh {args.id} {quote(command)}"
     )
-    if command.split()[:1] not in (["ls"], ["rm"], ["du"]):
+    if verb not in ("ls", "rm", "du"):
         raise UsageError(hint)
-    call = Call(
-        "PUT",
-        f"/api/v0/instances/command/{args.id}/",
-        {"command": command},
-        doubt=f"the command may or may not have run on instance {args.id}",
-        proof="success|result_url",
-    )
-    if check_schedule(args):
-        yield schedule_job(client, args, call, args.id)
-        return
-    if command.split()[0] == "rm":
+    if len(command) > 512:
+        raise UsageError("the command is too long: at most 512 characters")
+    if verb == "rm" and args.schedule is None:
         ask_first(client, args, f"run '{command}' on instance {args.id}?")
     try:
-        reply = client.send(call)
+        [result] = EXECUTE(client, args)
     except VastError as error:
         if error.http == 400:
             raise VastError(f"{error} ({hint})", error.slug, 400) from None
         raise
-    # The disk is a directory of the host, which is of no interest.
-    root = str(reply.get("writeable_path") or LITERAL)
-    text = fetch_result(client, reply, args.timeout).replace(root, "")
-    yield Result({**reply, "text": text}) if args.raw else as_output(text, client.env)
+    assert isinstance(result, Result)
+    yield result if args.schedule else show_result(client, args, result.value)
 
 
 def ssh(client: Client, args: argparse.Namespace) -> Iterable[Shown]:
@@ -3781,7 +3782,8 @@ def check_copy(args: argparse.Namespace, here: bool) -> None:
         raise UsageError("one side must be an instance, written as ID:/path")
     if not here and (more or args.identity or args.exclude or args.delete):
         raise UsageError("options for rsync are only for copies with this machine")
-    if not here and into in ("", "/root") and not args.whole:
+    vital = instance_of(args.dst) and into in ("", "/root")
+    if vital and not here and not args.whole:
         raise UsageError(f"copying into {args.dst_path} breaks ssh; name a directory")
 
 
@@ -3878,8 +3880,8 @@ REMOTE_COPY = Request(
 
 
 def copy_target(text: str) -> int:
-    """Parse the instance that is copied to, as `copy` takes it, or its id."""
-    return instance_of(copy_side(text)) or identifier(text)
+    """Parse the id of an instance, which may have a path as in `copy`."""
+    return identifier(re.sub(r"^C\.|:.+", "", text))
 
 
 def repository(text: str) -> str:
@@ -3891,8 +3893,9 @@ def repository(text: str) -> str:
 
 def read_password(client: Client, args: argparse.Namespace) -> None:
     """Read the registry's password: given, in the environment, or asked for."""
-    given = args.docker_login_pass or client.env.environ.get("DOCKER_LOGIN_PASS") or "-"
-    args.docker_login_pass = secret_value(given, client.env, "Registry password: ")
+    known = client.env.environ.get("DOCKER_LOGIN_PASS") or "-"
+    value = args.docker_login_pass or known
+    args.docker_login_pass = secret_value(value, client.env, "Registry password: ")
 
 
 CONNECTION_COLUMNS = (
@@ -3918,8 +3921,9 @@ COPYING_COMMANDS = (
         RESULT_TIMEOUT, example="logs 5001 --tail 100 --follow",
     ),
     Command("execute", "run ls, rm or du on the disk of a stopped instance", execute,
-        INSTANCE_ID, Arg("command+", "the command, best in quotes"), RESULT_TIMEOUT,
-        YES_ARG, *SCHEDULE_ARGS, example="execute 5001 'ls -l /root'", pass_on=True,
+        INSTANCE_ID, Arg("command+", "the command, best in quotes"),
+        RESULT_TIMEOUT, *EXECUTE.extra_args,
+        example="execute 5001 'ls -l /root'", pass_on=True,
     ),
     Command("ssh", "log in to an instance, or run a command there", ssh, INSTANCE_ID,
         Arg("command...", "a command, after any options for ssh: -i KEY, -L …"),
@@ -3934,7 +3938,8 @@ COPYING_COMMANDS = (
         Arg("-i --identity", "file of the private SSH key", file_name),
         Arg("--exclude", "leave out files that match; may be repeated", append=True),
         Arg("--delete", "delete files in DST that SRC does not have", bool),
-        YES_ARG, *WAIT_ARGS, example="copy 5001:/workspace/results/ ./results/",
+        YES_ARG, *REMOTE_COPY.extra_args,
+        example="copy 5001:/workspace/results/ ./results/",
         notes=lambda: "With this machine, rsync copies, and its exit status counts.\n"
         "A directory is copied into DST; with / at the end of SRC, its contents are.",
     ),
@@ -3949,10 +3954,11 @@ COPYING_COMMANDS = (
         Arg("id", "the instance", copy_target), example="cancel sync 5001",
     ),
     Command("cloud copy", "copy between an instance and one of your cloud connections",
-        Request("POST /api/v0/commands/rclone/", "instance {id}: cloud copy started",
+        Request("POST /api/v0/commands/rclone/",
+            "instance {instance}: cloud copy started",
             prepare=lambda client, args: setattr(args, "id", int(args.instance)),
             note="the instance's status message shows the progress",
-            schedule=True, look="show instance {id}"),
+            schedule=True, look="show instance {instance}"),
         Arg("--src", "path to copy from", required=True),
         Arg("--dst", "path to copy to (/workspace)", default="/workspace"),
         Arg("--instance", "id of the instance", lambda text: str(copy_target(text)),
@@ -3985,8 +3991,8 @@ COPYING_COMMANDS = (
         Arg("--repo", "the repository, with the registry's host and without a tag",
             repository, wire="personal_repo", required=True),
         Arg("--docker_login_user", "your name at the registry", required=True),
-        Arg("--docker_login_pass", "the password; better in the environment under this"
-            " name in capitals, or - for stdin", secret=True),
+        Arg("--docker_login_pass", "the password; DOCKER_LOGIN_PASS or - is safer",
+            secret=True),
         Arg("--container_registry", "the registry (docker.io)", default="docker.io"),
         Arg("--pause", "true or false: pause the container meanwhile (true)",
             Choice("answer", "true", "false"), default="true"),
@@ -4023,7 +4029,12 @@ def read_key(client: Client, args: argparse.Namespace) -> None:
     if not re.fullmatch(PUBLIC_KEY, text):
         word = shorten(path, 60)
         raise UsageError(f"'{word}' is neither a public SSH key nor a file with one")
-    args.ssh_key, args.name = text, re.sub(r"\s+\S{16,}", "", text, count=1)
+    args.ssh_key = text
+
+
+def without_data(key: str) -> str:
+    """Return the type and the comment of a public key."""
+    return re.sub(r"\s+\S{16,}", "", key, count=1)
 
 
 def read_key_or_id(client: Client, args: argparse.Namespace) -> None:
@@ -4045,7 +4056,7 @@ class KeyChange(Request):
             return super().send(client, args, scheduled)
         except VastError as error:
             if "already associated" in str(error):
-                done = f"instance {args.id}: SSH key {args.name} attached before"
+                done = f"instance {args.id}: SSH key already attached"
                 return Result({"success": True, "msg": str(error)}, done)
             if error.slug != "no_ssh_key" or "/ssh/{id}/" not in self.path:
                 raise
@@ -4053,23 +4064,20 @@ class KeyChange(Request):
             raise VastError(msg, error.slug, error.http) from None
 
 
-def key_part(index: int) -> Callable[[Row, float], object]:
-    """Return a column's source: type, data or comment of a public key."""
-
-    def part(row: Row, now: float) -> str:
-        words = str(row.get("key") or row.get("public_key") or "").split(None, 2)
-        return [*words, "", "", ""][index]
-
-    return part
+def key_words(row: Row) -> list[str]:
+    """Return type, data and comment of a row's public key, "" for what is missing."""
+    key = str(row.get("key") or row.get("public_key") or "")
+    return [*key.split(None, 2), "", "", ""][:3]
 
 
 SSH_KEY_COLUMNS = (
     Column("ID", "id", "d", "id of the key", essential=True),
-    Column("Type", key_part(0), "", "kind of key", essential=True),
-    Column("End", lambda row, now: str(key_part(1)(row, now))[-12:], "",
-           "its last characters, to tell keys apart"),
+    Column("Type", lambda row, now: key_words(row)[0], "", "kind of key"),
+    Column("End", lambda row, now: key_words(row)[1][-12:], "",
+           "its last characters, to tell keys apart", essential=True),
     Column("Created", "created_at", "", "when it was added"),
-    Column("Comment", key_part(2), "", "what follows the key", essential=True),
+    Column("Comment", lambda row, now: key_words(row)[2], "",
+           "what follows the key", essential=True),
 )  # fmt: skip
 SSH_KEYS = Listing("GET /api/v0/ssh/", SSH_KEY_COLUMNS, empty_on=(404,))
 
@@ -4103,8 +4111,8 @@ def variable_name(text: str) -> str:
 
 def read_value(client: Client, args: argparse.Namespace) -> None:
     """Read the value of a variable that is not on the command line."""
-    given = "-" if args.value is None else args.value
-    args.value = secret_value(given, client.env, "Value: ")
+    value = "-" if args.value is None else args.value
+    args.value = secret_value(value, client.env, "Value: ")
 
 
 KEY_HELP = "a public key, the name of its .pub file, or - for stdin"
@@ -4122,16 +4130,19 @@ VARIABLE_COLUMNS = (
 KEY_COMMANDS = (
     Command("show ssh-keys", "list the SSH keys of your account", SSH_KEYS),
     Command("create ssh-key", "add an SSH key to your account",
-        KeyChange("POST /api/v0/ssh/", "SSH key {name}: added to your account",
-            prepare=read_key, once=True, proof="success|key"),
-        Arg("ssh_key?", f"{KEY_HELP}; without it, stdin or the key in ~/.ssh"),
+        KeyChange("POST /api/v0/ssh/", "SSH key {said}: added to your account",
+            doubt="the SSH key may or may not have been added", prepare=read_key,
+            once=True, proof="success|key"),
+        Arg("ssh_key?", f"{KEY_HELP}; without it, stdin or the key in ~/.ssh",
+            say=without_data),
         Arg("--ssh-key", "same as an option", stands_for="ssh_key"), YES_ARG,
         example="create ssh-key ~/.ssh/id_ed25519.pub",
     ),
     Command("update ssh-key", "replace an SSH key of your account",
-        KeyChange("PUT /api/v0/ssh/{id}/", "SSH key {id}: replaced by {name}",
+        KeyChange("PUT /api/v0/ssh/{id}/", "SSH key {id}: replaced by {said}",
             body={"id": "{id}"}, prepare=read_key, proof="success|key"),
-        Arg("id", "id of the key", identifier), Arg("ssh_key", KEY_HELP),
+        Arg("id", "id of the key", identifier),
+        Arg("ssh_key", KEY_HELP, say=without_data),
         example="update ssh-key 211 ~/.ssh/id_ed25519.pub",
     ),
     Command("delete ssh-key", "remove SSH keys from your account, not from instances",
@@ -4141,9 +4152,11 @@ KEY_COMMANDS = (
     ),
     Command("attach ssh", "let an SSH key log in to an instance",
         KeyChange("POST /api/v0/instances/{id}/ssh/",
-            "instance {id}: SSH key {name} attached", prepare=read_key_or_id,
+            "instance {id}: SSH key {said} attached", prepare=read_key_or_id,
             look="show instance-ssh-keys {id}"),
-        INSTANCE_ID, Arg("ssh_key", f"{KEY_HELP}; or the id of a key of your account"),
+        INSTANCE_ID,
+        Arg("ssh_key", f"{KEY_HELP}; or the id of a key of your account",
+            say=without_data),
         example="attach ssh 5001 ~/.ssh/id_ed25519.pub",
     ),
     Command("detach ssh", "remove an SSH key from an instance",
@@ -6119,7 +6132,7 @@ class Output:
                 error.status = status
         self.worsen(error.status)
         if not str(error):  # Ctrl-C, where that is the way to end a command
-            return
+            return self.env.write_error("")
         if self.raw:
             self.env.write_error(json.dumps(error.as_json(), sort_keys=True) + "\n")
             return

@@ -483,7 +483,6 @@ def test_variables_in_another_shape(run: Program, box: Sandbox, value: object) -
 
 # ---------------------------------------------------------------- logs and workers
 
-EMPTY = "vast.py: the result is empty\n"
 LOGS: dict[str, str] = {
     "info0": "one", "info1": "two\nthree\n", "trace": "", "debug": "\tfive \x1b[1m\n",
 }  # fmt: skip
@@ -508,7 +507,7 @@ def test_the_levels_of_a_log(
     ):
         box.fault(f"{call}_logs", "body", body=LOGS)
         ran = run("get", *words.split(), *options.split())
-        assert ran == Ran(0, out, EMPTY * (not out))
+        assert ran == Ran(0, out, "")
 
 
 def test_strangers_text_on_a_terminal(run: Program, box: Sandbox) -> None:
@@ -532,7 +531,7 @@ LOG_SHAPES: dict[str, tuple[Any, str]] = {
 def test_shapes_of_logs(run: Program, box: Sandbox, name: str) -> None:
     body, out = LOG_SHAPES[name]
     box.fault("endpoint_logs", "body", body=body, times=2)
-    assert run("get", "endpt-logs", "701") == Ran(0, out, EMPTY * (not out))
+    assert run("get", "endpt-logs", "701") == Ran(0, out, "")
     assert isinstance(json.loads(run("get", "endpt-logs", "701", "--raw").out), dict)
 
 
