@@ -1101,7 +1101,7 @@ PASSING_STATUSES = (500, 502, 503, 504)
 # The slugs by which the service says that an object does not exist (any more).
 GONE = frozenset(
     """not_found no_such_instance no_such_volume no_such_ask no_ssh_key no_such_ssh_key
-    no_such_machine nonexistent_key""".split()
+    no_such_machine no_such_workergroup nonexistent_key""".split()
 )
 
 
@@ -1397,7 +1397,8 @@ class Client:
             except VastError as refusal:
                 if not unsure or call.read:
                     raise
-                if call.method == "DELETE" and refusal.slug in GONE:
+                gone = refusal.slug in GONE or "not found for user" in str(refusal)
+                if call.method == "DELETE" and gone:
                     return {"success": True}  # the earlier try was carried out
                 unknown = OutcomeUnknown(f"{refusal}{call.in_doubt()}")
                 unknown.http, unknown.reply = refusal.http, refusal.reply
@@ -1536,7 +1537,8 @@ class Client:
             return "", redact(reply, self.key)[:200]
         if not isinstance(reply, dict):
             return "", " ".join(re.sub("<[^>]*>", " ", text[:2000]).split())[:200]
-        parts = (reply.get(key) for key in ("msg", "message", "detail", "error"))
+        names = ("msg", "message", "error_msg", "detail", "error")
+        parts = (reply.get(key) for key in names)
         slug = str(reply.get("error") or "")
         msg = next((str(part) for part in parts if part), "no reason given")
         if slug and re.fullmatch(r"\w+", slug):
@@ -3744,24 +3746,28 @@ def show_log(client: Client, args: argparse.Namespace) -> Iterator[Shown]:
     path = f"/api/v0/instances/request_logs/{args.id}/"
     call = Call("PUT", path, given(LOG_ARGS, args), read=True)
     if args.follow:
-        yield from follow_log(client, args, call)
+        read = lambda reply: fetch_result(client, reply, args.timeout)  # noqa: E731
+        yield from follow_log(client, call, "1000", read)
     else:
         yield show_result(client, args, client.send(call))
 
 
-def follow_log(client: Client, args: argparse.Namespace, call: Call) -> Iterator[Shown]:
-    """Show what is added to a log, until Ctrl-C or until nobody reads it."""
+def follow_log(
+    client: Client, call: Call, tail: object, read: Callable[[Any], str]
+) -> Iterator[Shown]:
+    """Show what is added to a log, until Ctrl-C or until nobody reads it. `read` finds
+    it in a response; from the second one on, `tail` lines are asked for."""
     env, stdout, known = client.env, client.env.stdout, ""
     try:
         while env.stdout is stdout:  # another one: the pipe was closed
-            text = fetch_result(client, client.send(call), args.timeout)
+            text = read(client.send(call))
             added = text_after(known, text)
-            if known and added == text:
+            if known and added and added == text:
                 env.note("the log does not go on where it ended; lines may be missing")
             if added:
                 known = text
                 yield as_output(added, env)
-            call.body = {**(call.body or {}), "tail": "1000"}
+            call.body = {**(call.body or {}), "tail": tail}
             env.sleep(POLL)
     except (KeyboardInterrupt, Interrupted) as cause:
         raise Interrupted("", cause) from None
@@ -6127,7 +6133,347 @@ ACCOUNT_COMMANDS = (
 
 # --- serverless -----------------------------------------------------------------------
 
-SERVERLESS_COMMANDS: tuple[Command, ...] = ()
+ENDPOINT_COLUMNS = (
+    Column("ID", "id", "d", "id of the endpoint", essential=True),
+    Column("Name", "endpoint_name", "", "name of the endpoint", essential=True),
+    Column("State", "endpoint_state", "", "active, suspended, stopped", essential=True),
+    Column("Cold", "cold_workers", "d", "workers kept when there is no load"),
+    Column("Max", "max_workers", "d", "highest number of workers"),
+    Column("Load", "min_load", ".1f", "load per second that workers run for anyway"),
+    Column("Util%", "target_util", ".0f", "share of the capacity to use, %", 100),
+)
+WORKERGROUP_COLUMNS = (
+    Column("ID", "id", "d", "id of the workergroup", essential=True),
+    Column("Endpoint", "endpoint_id", "d", "id of its endpoint", essential=True),
+    Column("Name", "endpoint_name", "", "name of its endpoint", essential=True),
+    Column("GPU_GB", "gpu_ram", ".1f", "GPU memory that a worker needs, GB"),
+    Column("Template", "template_hash|template_id", "", "what its workers run"),
+    Column("Search", "search_params|search_query", "", "offers to rent workers from"),
+)
+WORKER_COLUMNS = (
+    Column("ID", "id", "d", "id of the worker", essential=True),
+    Column("Status", "status", "", "loading, idle and so on", essential=True),
+    Column("GPU", "gpu_name", "", "GPU model", essential=True),
+    Column("Perf", "measured_perf|perf", ".1f", "load per second that it can take"),
+    Column("Load", "cur_load", ".1f", "load per second that it has", essential=True),
+    Column("Queue", "reqs_working", "d", "requests that it works on", essential=True),
+    Column("URL", "url", "", "where it takes requests"),
+)
+DEPLOYMENT_COLUMNS = (
+    Column("ID", "id", "d", "id of the deployment", essential=True),
+    Column("Name", "name", "", "name of the deployment", essential=True),
+    Column("Tag", "tag", "", "tag of the deployment", essential=True),
+    Column("Endpoint", "endpoint_id", "d", "id of its endpoint", essential=True),
+    Column("State", "endpoint_state", "", "state of its endpoint"),
+    Column("Workers", "worker_count", "d", "number of workers"),
+    Column("Image", "image", "", "the image that its workers run"),
+)
+VERSION_COLUMNS = (
+    Column("ID", "id", "d", "id of the version", essential=True),
+    Column("Created", at("created_at"), "", "when it was created", essential=True),
+    Column("Hash", "file_hash", "", "hash of its code"),
+)
+
+
+class Jobs(Listing):
+    """A kind of command: lists what holds variables of the user's, as Docker's options
+    in a text; from the first value on, the text is masked."""
+
+    def fetched(self, client: Client, args: argparse.Namespace) -> list[Row]:
+        """Return the rows; that there are none may come as an error."""
+        try:
+            rows = super().fetched(client, args)
+        except VastError as error:
+            if error.http in (200, 400) and re.match(r"(?i)no \w+ .*found", str(error)):
+                return []
+            raise
+        return [
+            {key: re.sub(r"(?s)([={[]|login).*", rf"\1{MASK}", str(value))
+             if value and key in ("env", "launch_args") else value
+             for key, value in row.items()}
+            for row in rows
+        ]  # fmt: skip
+
+
+class Creation(Request):
+    """A kind of command: creates what costs money; the response has to give its id."""
+
+    def send(self, client: Client, args: argparse.Namespace, scheduled: bool) -> Result:
+        call = self.call(args)
+        reply = client.send(call)
+        number = reply.get("result", reply.get("id"))
+        if type(number) is not int:  # True is an int too
+            raise OutcomeUnknown(f"the response gives no id{call.in_doubt()}")
+        client.paid = self.done.format(number)
+        return Result(reply, client.paid)
+
+
+def named(client: Client, args: argparse.Namespace, path: str) -> str:
+    """Return the endpoints or workergroups to delete, with the endpoints' names."""
+    rows = Jobs(f"GET {path}", (), "results").fetched(client, args)
+    names = {row.get("id"): f" ({row.get('endpoint_name')})" for row in rows}
+    return ", ".join(f"{number}{names.get(number, '')}" for number in args.id)
+
+
+LOAD = number("load", least=0)
+WORKERS = number("number of workers", least=0, whole=True)
+SECONDS = number("time", "seconds", 0)
+ENDPOINT_ARGS = (
+    Arg("--endpoint_name", "name of the endpoint"),
+    Arg("--min_load", "load per second that workers run for anyway (new: 0)", LOAD),
+    Arg("--min_cold_load", "the same, by workers that may be cold (new: 0)", LOAD),
+    Arg("--target_util", "share of the capacity to use, 0 to 1 (new: 0.9)",
+        number("share", "0..1", 0, 1)),
+    Arg("--cold_mult", "capacity with cold workers, as a multiple (new: 2.5)", LOAD),
+    Arg("--cold_workers", "number of workers kept without load (new: 5)", WORKERS),
+    Arg("--max_workers", "highest number of workers (new: 20)", WORKERS),
+    Arg("--max_queue_time", "seconds that a request may wait", SECONDS),
+    Arg("--target_queue_time", "seconds that a request should wait", SECONDS),
+    Arg("--inactivity_timeout", "seconds without load until no worker is left; below 0:"
+        " never", number("time", "seconds")),
+)  # fmt: skip
+STATE_ARG = Arg("--endpoint_state", "active, suspended or stopped",
+                Choice("state", "active", "suspended", "stopped"))  # fmt: skip
+WORKERGROUP_ARGS = (
+    Arg("--endpoint_id", "id of its endpoint", identifier),
+    Arg("--endpoint_name", "name of its endpoint"),
+    Arg("--template_hash", "hash of the template that its workers run"),
+    Arg("--template_id", "id of that template", identifier),
+    Arg("--search_params", "the offers to rent workers from, see help query"),
+    Arg("-n --no_default", "lift the default filters: verified=true rentable=true"
+        " rented=false", bool, wire=""),
+    Arg("--launch_args", "more options of create instance, as one text"),
+    Arg("--gpu_ram", "GB of GPU memory that a worker needs", number("size", "GB", 0)),
+)  # fmt: skip
+WORKER_FILTERS: dict[str, dict[str, Any]] = {
+    "verified": {"eq": True}, "rentable": {"eq": True}, "rented": {"eq": False}
+}  # fmt: skip
+SIGNS = {"eq": "=", "neq": "!=", "gt": ">", "gte": ">=", "lt": "<", "lte": "<=",
+         "in": " in ", "notin": " notin "}  # fmt: skip
+
+
+def needs_an_option(client: Client, args: argparse.Namespace) -> None:
+    """Refuse an update that would change nothing. Raises UsageError."""
+    if not given((*ENDPOINT_ARGS, STATE_ARG, *WORKERGROUP_ARGS), args):
+        raise UsageError("nothing to update; give an option, see --help")
+
+
+def search_value(value: Any, factor: float) -> str:
+    """Return a value of a filter as a query has it, in the unit that people type."""
+    if isinstance(value, list):
+        return f"[{','.join(search_value(one, factor) for one in value)}]"
+    if isinstance(value, str):
+        return value.replace(" ", "_")
+    return f"{value / factor:.12g}" if value and factor != 1 else json.dumps(value)
+
+
+def check_workergroup(client: Client, args: argparse.Namespace) -> None:
+    """Check the options, and write the search in the words and units of the vendor's
+    client, which the service reads. An update without one leaves the saved one alone.
+
+    Raises UsageError.
+    """
+    updating = hasattr(args, "id")
+    if updating:
+        needs_an_option(client, args)
+    elif args.endpoint_id is None and args.endpoint_name is None:
+        raise UsageError("which endpoint? give --endpoint_id or --endpoint_name")
+    if args.search_params is None and (updating or args.no_default):
+        return
+    defaults = {} if args.no_default else WORKER_FILTERS
+    filters, notes = parse_query(args.search_params or "", defaults)
+    known = {field.wire: field for field in FIELDS}
+    args.search_params = " ".join(
+        known[wire].name + SIGNS[operator] + search_value(value, known[wire].factor)
+        for wire, tests in filters.items()
+        for operator, value in tests.items()
+    )
+    for note in notes:
+        client.env.note(note)
+
+
+def run_call(args: argparse.Namespace, path: str) -> Call:
+    """Return a call of the serverless host that reads something."""
+    body = {"id": args.id, **given(JOB_LOG_ARGS, args)}
+    return Call("POST", path, body, read=True, proof="", serverless=True)
+
+
+def checked(reply: Any) -> Any:
+    """Return a response of the serverless host, which reports errors with a status of
+    200, as text or under `error_msg`. Raises VastError."""
+    error = isinstance(reply, dict) and (reply.get("error_msg") or reply.get("msg"))
+    if error:
+        raise VastError(re.sub(r"^[a-z]+_\w+: ", "", str(error)))
+    return reply
+
+
+def find_workers(client: Client, args: argparse.Namespace) -> list[Row]:
+    """Return the workers of an endpoint."""
+    reply = client.send(run_call(args, "/get_endpoint_workers/"))
+    return rows_of(checked(reply), "workers|")
+
+
+LEVELS = ("info0", "info1", "trace", "debug", "logs")
+
+
+def log_text(reply: Any, level: int) -> str:
+    """Return one level of a log, or all of a log without levels, in whole lines."""
+    if not isinstance(reply, dict) or checked(reply).keys().isdisjoint(LEVELS):
+        raise VastError("the response has no log", BAD_REPLY)
+    text = str(reply.get("logs") or reply.get(LEVELS[level]) or "").rstrip("\n")
+    return text.encode("utf-8", "backslashreplace").decode() + "\n" * bool(text)
+
+
+def log_of(path: str) -> Handler:
+    """Return what shows the log of an endpoint or workergroup."""
+
+    def run(client: Client, args: argparse.Namespace) -> Iterator[Shown]:
+        if args.follow and args.raw:
+            raise UsageError("--follow excludes --raw")
+        call = run_call(args, path)
+        if args.follow:
+            read = lambda reply: log_text(reply, args.level)  # noqa: E731
+            yield from follow_log(client, call, 1000, read)
+            return
+        reply = client.send(call)
+        text = log_text(reply, args.level)
+        yield Result(reply) if args.raw else as_output(text, client.env)
+
+    return run
+
+
+def delete_deployment(client: Client, args: argparse.Namespace) -> Iterator[Shown]:
+    """Delete a deployment by its id, or those of a name: with one tag, or with any."""
+    body = given(NAME_AND_TAG, args)
+    good = body.get("name") and "" not in body.values() if args.id is None else not body
+    if not good:
+        raise UsageError("give an id, or --name NAME with or without --tag TAG")
+    path, what = f"/api/v0/deployment/{args.id}/", f"deployment {args.id}"
+    if body:
+        tags = f"tag {args.tag}" if args.tag else "all its tags"
+        path, what = "/api/v0/deployments/", f"deployment {args.name}, {tags}"
+    ask_first(client, args, f"delete {what}?")
+    look = f"run `{PROGRAM} show deployments` before retrying"
+    doubt = f"{what} may or may not have been deleted; {look}"
+    reply = client.send(Call("DELETE", path, body, doubt=doubt))
+    yield Result(reply, f"{what}: deleted")
+
+
+ENDPOINTS, WORKERGROUPS = "/api/v0/endptjobs/", "/api/v0/autojobs/"
+NEW_JOB = {"client_id": "me", "autoscaler_instance": "prod"}
+STILL_THERE = "instances of workers may live on and cost money; see show instances"
+JOB_ID = Arg("id", "its id", identifier)
+SAME_ID = Arg("--id", stands_for="id")
+NAME_AND_TAG = (
+    Arg("--name", "name of the deployments to delete"),
+    Arg("--tag", "tag of the one to delete; without it all tags of the name go"),
+)
+JOB_LOG_ARGS = (
+    Arg("--tail", "only the last lines, this many", LINES),
+    Arg("--level", "which of the logs, 0 to 3 (1)",
+        number("level", least=0, most=3, whole=True), default=1, wire=""),
+    Arg("-f --follow", "show new lines as they come, until Ctrl-C", bool, wire=""),
+)  # fmt: skip
+
+SERVERLESS_COMMANDS = (
+    Command("show endpoints", "list your serverless endpoints",
+        Jobs(f"GET {ENDPOINTS}", ENDPOINT_COLUMNS, "results", where=matching_rows),
+    ),
+    Command("create endpoint", "create an endpoint; its workers cost money",
+        # The documents disagree on the service's own least load (0, 1 or 10), which
+        # decides what an idle endpoint costs: so that of the vendor's client is sent.
+        Creation(f"POST {ENDPOINTS}", "endpoint {}: created", once=True,
+            body={**NEW_JOB, "min_load": 0, "min_cold_load": 0},
+            doubt="the endpoint may or may not have been created"),
+        *ENDPOINT_ARGS,
+        example="create endpoint --endpoint_name llm --cold_workers 0 --max_workers 4",
+    ),
+    Command("update endpoint", "change an endpoint: only what is given",
+        Request(f"PUT {ENDPOINTS}{{id}}/", "endpoint {id}: updated",
+            body={**NEW_JOB, "endptjob_id": "{id}"}, prepare=needs_an_option),
+        JOB_ID, SAME_ID, *ENDPOINT_ARGS, STATE_ARG,
+        example="update endpoint 701 --endpoint_state stopped",
+    ),
+    Command("delete endpoint", "delete an endpoint and its workergroups",
+        Request(f"DELETE {ENDPOINTS}{{id}}/", "endpoint {id}: deleted",
+            body={"client_id": "me", "endptjob_id": "{id}"}, note=STILL_THERE,
+            ask=lambda client, args: "delete endpoint "
+            f"{named(client, args, ENDPOINTS)}, and its workergroups with it?"),
+        ids(), example="delete endpoint 701",
+    ),
+    Command("show workergroups", "list the workergroups of your endpoints",
+        Jobs(f"GET {WORKERGROUPS}", WORKERGROUP_COLUMNS, "results",
+            where=matching_rows),
+        Arg("--full", type=bool, wire=""), example="show workergroups endpoint_id=701",
+    ),
+    Command("create workergroup", "rent workers for an endpoint; they cost money",
+        Creation(f"POST {WORKERGROUPS}", "workergroup {}: created", once=True,
+            body=NEW_JOB, prepare=check_workergroup,
+            doubt="the workergroup may or may not have been created"),
+        *WORKERGROUP_ARGS,
+        example="create workergroup --endpoint_id 701 --template_hash HASH \\\n"
+        "    --search_params 'gpu_name=RTX_4090 reliability>0.98' --gpu_ram 24",
+    ),
+    Command("update workergroup", "change a workergroup: only what is given",
+        Request(f"PUT {WORKERGROUPS}{{id}}/", "workergroup {id}: updated",
+            body={"client_id": "me", "autojob_id": "{id}"}, prepare=check_workergroup),
+        JOB_ID, SAME_ID, *WORKERGROUP_ARGS,
+        example="update workergroup 801 --gpu_ram 48",
+    ),
+    Command("delete workergroup", "delete a workergroup; look for its instances then",
+        Request(f"DELETE {WORKERGROUPS}{{id}}/", "workergroup {id}: deleted",
+            body={"client_id": "me", "autojob_id": "{id}"}, note=STILL_THERE,
+            ask=lambda client, args: "delete workergroup "
+            f"{named(client, args, WORKERGROUPS)}?"),
+        ids(), example="delete workergroup 801",
+    ),
+    Command("get endpt-workers", "list the workers of an endpoint",
+        Listing("", WORKER_COLUMNS, fetch=find_workers),
+        JOB_ID, example="get endpt-workers 701",
+    ),
+    Command("get endpt-logs", "show the log of an endpoint",
+        log_of("/get_endpoint_logs/"), JOB_ID, *JOB_LOG_ARGS,
+        example="get endpt-logs 701 --tail 100 --follow",
+    ),
+    Command("get wrkgrp-logs", "show the log of a workergroup",
+        log_of("/get_autogroup_logs/"), JOB_ID, *JOB_LOG_ARGS,
+        example="get wrkgrp-logs 801 --level 0",
+    ),
+    Command("update workers", "replace a workergroup's workers, one after the other",
+        Request("POST /update_workers/", "workergroup {id}: {said}",
+            body={"workergroup_id": "{id}"}, once=True,
+            look="get wrkgrp-logs {id}", serverless=True),
+        JOB_ID, Arg("--cancel", "stop replacing them", bool, wire="cancel_update",
+            say=lambda yes: "update cancelled" if yes else "updating its workers"),
+        example="update workers 801",
+    ),
+    Command("show deployments", "list your deployments",
+        Jobs("GET /api/v0/deployments", DEPLOYMENT_COLUMNS, "deployments",
+            where=matching_rows),
+    ),
+    Command("show deployment", "show deployments by id",
+        Jobs("GET /api/v0/deployment/{id}/", DEPLOYMENT_COLUMNS, "deployment"),
+        ids(), example="show deployment 644",
+    ),
+    Command("show deployment-versions", "list the versions of a deployment",
+        Listing("GET /api/v0/deployment/{id}/versions/", VERSION_COLUMNS, "versions"),
+        JOB_ID, example="show deployment-versions 644",
+    ),
+    Command("start deployment", "start a deployment's workers; they cost money",
+        Request("POST /api/v0/deployment/{id}/start/",
+            "deployment {id}: {reply[endpoint_state]}"),
+        ids(), example="start deployment 644",
+    ),
+    Command("stop deployment", "stop a deployment's workers",
+        Request("POST /api/v0/deployment/{id}/stop/",
+            "deployment {id}: {reply[endpoint_state]}"),
+        ids(), example="stop deployment 644",
+    ),
+    Command("delete deployment", "delete a deployment, by id or by name and tag",
+        delete_deployment, Arg("id?", "id of the deployment", identifier),
+        *NAME_AND_TAG, YES_ARG, example="delete deployment --name square --tag beta",
+    ),
+)  # fmt: skip
 
 
 # --- parser, help and completion ------------------------------------------------------
