@@ -839,7 +839,10 @@ class Environment:
             from getpass import getpass
 
             self.write_error("")
-            return getpass(visible(question))
+            try:
+                return getpass(visible(question))
+            except EOFError:  # Ctrl-D
+                return ""
         try:
             with open("/dev/tty", "w", encoding="utf-8") as terminal:
                 if not self.stderr or not self.stderr.isatty():
@@ -851,8 +854,11 @@ class Environment:
         return self.read_line()
 
     def read_line(self) -> str:
-        """Return a line of stdin without its end."""
-        return self.stdin.readline().strip("\r\n") if self.stdin else ""
+        """Return a line of stdin without its end. Raises UsageError."""
+        try:
+            return self.stdin.readline().strip("\r\n") if self.stdin else ""
+        except ValueError:
+            raise UsageError("stdin is not UTF-8 text") from None
 
     def confirm(self, question: str, expected: str = "", required: bool = False) -> None:
         """Ask whether to go ahead; without a terminal that is a yes, unless `required`.
@@ -1041,6 +1047,10 @@ GONE = frozenset(
     """not_found no_such_instance no_such_volume no_such_ask no_ssh_key no_such_ssh_key
     no_such_machine nonexistent_key""".split()
 )
+
+
+# Those of a 429 that is not about the rate of requests: another try is of no use.
+REFUSED_429 = ("tfa_locked", "sms_rate_limited")
 
 
 class Call:
@@ -1369,7 +1379,7 @@ class Client:
         status = response.status_code
         if status == 429:
             slug, msg = self.error_parts(body)
-            if slug in ("tfa_locked", "recently_invited"):
+            if slug in REFUSED_429 or "already sent" in msg:
                 raise VastError(msg, slug, status)
             text = body.decode("utf-8", "replace")
             wait, threshold = waiting_time(response, text, self.env.now())
@@ -1400,9 +1410,10 @@ class Client:
         if isinstance(reply, dict):
             if reply.get("success") is False or reply.get("status") == "failure":
                 raise self.refusal(body, status)
-            others = [key for key in call.proof.split("|") if key != "success"]
-            proven = reply.get("success") is True or not call.proof
-            if call.read or proven or any(reply.get(key) is not None for key in others):
+            found = {key for key in call.proof.split("|") if reply.get(key) is not None}
+            if reply.get("success") is not True:
+                found.discard("success")
+            if call.read or not call.proof or found:
                 return reply
             raise Failure(BAD_REPLY, "the response does not say success", status)
         if call.read and isinstance(reply, list):
@@ -1481,8 +1492,11 @@ class Client:
         slug, msg = self.error_parts(body)
         msg = msg or f"the service refused (HTTP {status})"
         login = re.search("requires login|log in again|invalid user key", msg, re.I)
-        if slug == "auth_error" or status == 401 or login:
+        denied = status == 401 and slug != "invalid_backup_code"
+        if slug == "auth_error" or denied or login:
             hint = f"get a key at {KEYS_PAGE} and save it with: {PROGRAM} set api-key"
+            if "two factor" in msg.lower():
+                hint = f"run: {PROGRAM} tfa login"
             return NoKey(f"{msg} ({hint})", http=status)
         error = VastError(msg, slug, status)
         try:
@@ -1572,12 +1586,15 @@ def no_number(text: str) -> NoReturn:
 
 def rows_of(reply: object, keys: str) -> list[Row]:
     """Return the rows of a response: under the first of the keys ("a|b") that it has,
-    "" for a bare array. Null is none; a single object is one. Raises VastError."""
+    "" for a bare array, "{field}" for a bare row with that field. Null is none; a
+    single object is one. Raises VastError."""
     for key in keys.split("|"):
         if isinstance(reply, list) and not key:
             rows: Any = reply
         elif isinstance(reply, dict) and key in reply:
             rows = reply[key]
+        elif isinstance(reply, dict) and key[:1] == "{" and key[1:-1] in reply:
+            rows = reply
         else:
             continue
         if rows is None:
@@ -1586,7 +1603,7 @@ def rows_of(reply: object, keys: str) -> list[Row]:
             return [rows]
         if isinstance(rows, list) and set(map(type, rows)) <= {dict}:
             return rows
-    what = keys.split("|")[0] or "rows"
+    what = keys.split("|")[0].strip("{}") or "rows"
     raise VastError(f"the response has no list of {what}", BAD_REPLY)
 
 
@@ -1719,12 +1736,16 @@ class Values(dict):  # type: ignore[type-arg] # typing is not imported
 
 
 def fill_path(template: str, values: Mapping[str, Any]) -> str:
-    """Return a path with its {names} replaced by escaped values."""
+    """Return a path with its {names} replaced by escaped values. Raises UsageError."""
     from urllib.parse import quote
 
-    return re.sub(
-        r"\{(\w+)\}", lambda name: quote(str(values[name[1]]), safe=""), template
-    )
+    def fill(match: re.Match[str]) -> str:
+        text = str(values[match[1]])
+        if text in ("", ".", ".."):  # would make it another path
+            raise UsageError(f"'{text}' is not a name that the service can have")
+        return quote(text, safe="")
+
+    return re.sub(r"\{(\w+)\}", fill, template)
 
 
 def names_in(template: str) -> set[str]:
@@ -1860,11 +1881,11 @@ class Request(Kind):
 
     `once`: it is never sent again when the outcome is unknown. `doubt` is what may have
     happened then, and `look` the command that shows whether it has. `ask` is a
-    question to ask first, or a function that returns one; `typed`: what must be typed
-    to confirm; `required`: without a terminal -y is needed. `goal` waits until the
-    change is complete. `schedule`: it can be put off to a schedule. `prepare` checks
-    and completes the arguments before anything is sent. `note` is said at the end.
-    `proof`: see Call.
+    question to ask first, or a function that returns one, "" for none; `typed`: what
+    must be typed to confirm; `required`: without a terminal -y is needed. `goal` waits
+    until the change is complete. `schedule`: it can be put off to a schedule. `prepare`
+    checks and completes the arguments before anything is sent, `after` does something
+    with each response. `note` is said at the end. `proof`: see Call.
     """
 
     def __init__(
@@ -1882,6 +1903,7 @@ class Request(Kind):
         goal: Callable[[Client, int, float], Row | None] | None = None,
         schedule: bool = False,
         prepare: Callable[[Client, argparse.Namespace], None] | None = None,
+        after: Callable[[Client, argparse.Namespace, Row], None] | None = None,
         note: str = "",
         proof: str = "success",
         serverless: bool = False,
@@ -1891,7 +1913,8 @@ class Request(Kind):
         self.subject = done.partition(":")[0]
         self.doubt = doubt or f"{self.subject} may or may not have been changed"
         self.look, self.ask, self.typed, self.required = look, ask, typed, required
-        self.goal, self.schedule, self.prepare = goal, schedule, prepare
+        self.goal, self.schedule = goal, schedule
+        self.prepare, self.after = prepare, after
         self.note, self.proof, self.serverless = note, proof, serverless
         self.extra_args = (
             *((YES_ARG,) if ask or schedule else ()),
@@ -1930,15 +1953,17 @@ class Request(Kind):
         """Ask before harm is done. Raises NotDone."""
         if not self.ask or args.yes or client.dry_run:
             return
-        if not client.env.can_ask() and not self.required:
+        if not client.env.can_ask():  # before anything is looked up for the question
+            client.env.confirm("", required=self.required)
             return
-        values = Values(vars(args), which=which(self.subject, args))
         question = self.ask if isinstance(self.ask, str) else self.ask(client, args)
-        client.env.confirm(
-            question.format_map(values) if self.ask is question else question,
-            self.typed.format_map(values),
-            self.required,
-        )
+        values = Values(vars(args), which=which(self.subject, args))
+        if question:
+            client.env.confirm(
+                question.format_map(values) if self.ask is question else question,
+                self.typed.format_map(values),
+                self.required,
+            )
 
     def __call__(self, client: Client, args: argparse.Namespace) -> Iterator[Shown]:
         if self.prepare:
@@ -1997,6 +2022,8 @@ class Request(Kind):
         text = self.done.format_map(values)
         if self.once:
             client.paid = text
+        if self.after:
+            self.after(client, args, reply)
         return Result(reply, text)
 
     def wait(
@@ -4867,6 +4894,7 @@ class Words:
         self.positionals = [arg for arg in command.args if not arg.flags]
         self.glued: list[str] = []
         self.others: list[str] = []
+        self.named: dict[str, str] = {}  # positionals that were given as options
         self.rest: list[str] | None = None
         self.queue = words
         while self.queue:
@@ -4916,7 +4944,7 @@ class Words:
                     raise usage_error(f"{name} needs a value", self.command)
                 value = self.queue.pop(0)
             if arg.stands_for:
-                self.others.append(value)
+                self.named[arg.stands_for] = value
             else:
                 self.glued.append(f"{arg.long}={LITERAL}{value}")
         return True
@@ -4935,6 +4963,12 @@ class Words:
 
     def parse(self) -> argparse.Namespace:
         """Return the typed arguments. Raises UsageError."""
+        for index, positional in enumerate(self.positionals):
+            if positional.dest in self.named:
+                if len(self.others) < index:
+                    missing = self.positionals[len(self.others)].dest
+                    raise usage_error(f"{missing} is missing", self.command)
+                self.others.insert(index, self.named[positional.dest])
         most = len(self.positionals)
         if any(arg.many in ("+", "*") for arg in self.positionals):
             most = len(self.others)
@@ -5145,7 +5179,8 @@ class Output:
         args = self.args
         assert args is not None
         quiet = getattr(args, "quiet", False)
-        found = [row[table.key] for row in table.rows if row.get(table.key) is not None]
+        keys = Column("", table.key).values(table.rows, 0)
+        found = [value for value in keys if value is not None]
         if self.raw and table.several and not quiet:
             self.documents += [Result(row, of=row.get(table.key)) for row in table.rows]
         elif self.raw:
@@ -5173,7 +5208,8 @@ class Output:
         """
         paid = self.client.paid if self.client else ""
         if paid and error.status in (
-            ExitStatus.REFUSED, ExitStatus.NO_KEY, ExitStatus.UNREACHABLE
+            ExitStatus.REFUSED, ExitStatus.USAGE, ExitStatus.NO_KEY,
+            ExitStatus.UNREACHABLE,
         ):  # fmt: skip
             msg = str(error) if paid in str(error) else f"{error}; {paid}"
             error = NotDone(msg, error.slug, error.http)
