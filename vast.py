@@ -1,11 +1,11 @@
 #!/bin/sh
-""":"  # Python keeps the bytecode of modules only: as one, this starts in half the time.
-exec python3 -c 'import os, sys; __file__ = os.path.realpath(sys.argv[1])
-if sys.version_info < (3, 10): os.write(2, b"vast.py: needs Python 3.10\n"); sys.exit(2)
-sys.path[0] = os.path.dirname(__file__); from importlib.machinery import SourceFileLoader
-try: code = SourceFileLoader(__name__, __file__).get_code(__name__)
-except (EOFError, TypeError, ValueError): code = open(__file__, "rb").read()
-del sys.argv[0]; exec(code)' "$0" "$@"
+""":"; exec python3 -c 'import os, sys; __file__ = os.path.realpath(sys.argv[1])
+import _signal; callable(_signal.getsignal(2)) and _signal.signal(2, 0); del sys.argv[0]
+if sys.version_info < (3, 10): os.write(2, b"vast.py: needs Python 3.10+\n"); exit(2)
+sys.path[0] = os.path.dirname(__file__); from importlib import machinery
+try: run = machinery.SourceFileLoader(__name__, __file__).get_code(__name__)
+except (EOFError, ImportError, TypeError, ValueError): run = open(__file__, "rb").read()
+exec(run)' "$0" "$@"  # Python keeps bytecode of modules only: as one, it starts faster
 
 vast.py: rent GPUs on Vast.ai, and rent yours out, from the command line.
 
@@ -16,7 +16,7 @@ Sections, from top to bottom; each names only what stands above it:
     subjects       offers, instances, copying and logs, SSH keys and environment
                    variables, templates, storage, hosting, billing, PDF invoice,
                    account, keys and teams, serverless
-    command line   parser and help, completion, output
+    command line   parser, help and completion, output
 
 A subject holds its columns, its functions and its commands' entries, side by side;
 `grep '^ *Command(' vast.py` lists all commands.
@@ -53,7 +53,7 @@ if __name__ == "__main__" and signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
 import sys
 
 if sys.version_info < (3, 10):  # for `python3 vast.py`, which skips the first lines
-    sys.stderr.write("vast.py: needs Python 3.10\n")
+    sys.stderr.write("vast.py: needs Python 3.10+\n")
     sys.exit(2)
 
 import argparse
@@ -182,7 +182,7 @@ class Interrupted(VastError):
 
 
 class Signalled(KeyboardInterrupt):
-    """SIGTERM or SIGHUP, which stop a command as Ctrl-C does."""
+    """Ctrl-C, SIGTERM or SIGHUP, which stop a command."""
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
@@ -247,6 +247,8 @@ class Column:
             return [compute(row, now) for row in rows]
         name, *others = self.source.split("|")
         values = [row.get(name) for row in rows]
+        if name in VARIABLES:
+            values = list(map(mask_variables, values))
         for other in others:
             values = [
                 row.get(other) if value is None else value
@@ -306,13 +308,15 @@ CREDENTIALS = frozenset(
     result_url temp_download_url""".split()
 )
 MASK = "********"
+VARIABLES = ("env", "extra_env")  # fields that hold environment variables
 NESTED = frozenset((dict, list))
 SECRET_NAME = re.compile(
-    r"(?<![a-z])(api|auth|access|private|secret)?"
-    r"(keys?|tokens?|secrets?|pass|passwd|passwords?|passphrase|pat|pats|credentials?"
-    r"|logins?|auth|authorization)(?![a-z])",
+    r"password|passwd|passphrase|(?<![a-z])(api|auth|access|private|secret)?"
+    r"(keys?|tokens?|secrets?|pass|pwd|pats?|credentials?|logins?|auth|authorization)"
+    r"(?![a-z])",
     re.IGNORECASE,
 )
+NUMBER = r"(?ai)[+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?"
 PASSWORD_URL = re.compile(r"://[^/\s@]*:[^/\s@]+@")
 
 
@@ -353,6 +357,19 @@ def caret(error: QueryError) -> str:
     before = " " * width(query[: error.start])
     under = "^" * (width(query[error.start : error.end]) or 1)
     return f"  {query}\n  {before}{under}"
+
+
+def as_int(text: str) -> int | None:
+    """Return a whole number, or None."""
+    return int(text) if re.fullmatch("[+-]?[0-9]{1,18}", text) else None
+
+
+def as_number(text: str) -> float | None:
+    """Return a finite number, an int where it is whole, or None."""
+    if as_int(text) is not None:
+        return as_int(text)
+    value = float(text) if re.fullmatch(NUMBER, text) else float("nan")
+    return value if abs(value) < float("inf") else None
 
 
 def format_number(value: object, format: str, scale: float = 1) -> str | None:
@@ -485,8 +502,9 @@ def is_secret_variable(name: object, value: object) -> bool:
     """Return whether a variable's value may let others in, by its name or itself."""
     if not isinstance(name, str):
         return False
+    words = re.sub("(?<=[a-z])(?=[A-Z])", " ", name)
     return bool(
-        SECRET_NAME.search(name.replace("_", " "))
+        SECRET_NAME.search(words)
         or (isinstance(value, str) and PASSWORD_URL.search(value))
     )
 
@@ -518,7 +536,7 @@ def without_credentials(value: Any) -> Any:
             value = {k: inner for k, inner in value.items() if k not in CREDENTIALS}
         nested = {
             k: without_credentials(
-                mask_variables(inner) if k in ("env", "extra_env") else inner
+                mask_variables(inner) if k in VARIABLES else inner
             )
             for k, inner in value.items()
             if type(inner) in NESTED
@@ -547,7 +565,7 @@ def json_text(value: object, indent: bool) -> str:
     if indent:
         return encode(value, 2)
     if isinstance(value, dict):
-        pairs = (f"{encode(key)}: {json_text(value[key], False)}" for key in sorted(value))
+        pairs = (f"{encode(k)}: {json_text(value[k], False)}" for k in sorted(value))
         return "{" + ", ".join(pairs) + "}"
     if isinstance(value, list) and value and isinstance(value[0], dict):
         lines = ",\n".join(map(encode, value))
@@ -573,7 +591,6 @@ ENVIRONMENT_HELP = f"""\
   HTTPS_PROXY, NO_PROXY, REQUESTS_CA_BUNDLE
                    as in other programs"""
 
-NUMBER = r"(?ai)[+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?"
 # Suffixes that a number may have, by the unit in which it is read.
 SUFFIXES: dict[str, dict[str, float]] = {
     "0..1": {"%": 0.01},
@@ -582,19 +599,6 @@ SUFFIXES: dict[str, dict[str, float]] = {
     "hours": {"h": 1, "d": 24},
     "days": {"h": 1 / 24, "d": 1, "w": 7},
 }
-
-
-def as_int(text: str) -> int | None:
-    """Return a whole number, or None."""
-    return int(text) if re.fullmatch("[+-]?[0-9]{1,18}", text) else None
-
-
-def as_number(text: str) -> float | None:
-    """Return a finite number, an int where it is whole, or None."""
-    if as_int(text) is not None:
-        return as_int(text)
-    value = float(text) if re.fullmatch(NUMBER, text) else float("nan")
-    return value if abs(value) < float("inf") else None
 
 
 def parse_quantity(text: str, unit: str = "") -> float | None:
@@ -722,10 +726,10 @@ def parse_date(text: str, last: bool = False, utc: bool = False) -> int:
     import warnings
     from datetime import datetime, timezone
 
-    from dateutil.parser import parse
-
     if re.fullmatch(r"[0-9]{9,11}(\.[0-9]*)?", text):
         return int(float(text))
+    from dateutil.parser import parse
+
     error = invalid("date", text[:40], "use YYYY-MM-DD")
     if len(text) > 40 or re.search(r"\d{15}", text):
         raise error
@@ -860,7 +864,9 @@ class Environment:
         except ValueError:
             raise UsageError("stdin is not UTF-8 text") from None
 
-    def confirm(self, question: str, expected: str = "", required: bool = False) -> None:
+    def confirm(
+        self, question: str, expected: str = "", required: bool = False
+    ) -> None:
         """Ask whether to go ahead; without a terminal that is a yes, unless `required`.
 
         `expected` has to be typed in full in place of a yes. Raises NotDone.
@@ -888,7 +894,7 @@ def discard(stream: TextIO | None) -> TextIO:
 
 
 def base_url(text: str) -> str:
-    """Return the service's address without a path such as /api/v0. Raises UsageError."""
+    """Return an address without a path such as /api/v0. Raises UsageError."""
     from ipaddress import ip_address
     from urllib.parse import urlsplit
 
@@ -973,7 +979,8 @@ def read_key_file(path: str, env: Environment) -> str:
         reason = getattr(error, "strerror", None) or error
         raise NoKey(f"cannot read the API key in {path}: {reason}") from None
     if info.st_mode & 0o077 or info.st_uid not in (os.getuid(), 0):
-        env.note(f"others can read the API key in {path}; to fix this: chmod 600 {path}")
+        fix = f"to fix this: chmod 600 {path}"
+        env.note(f"others can read the API key in {path}; {fix}")
     return text
 
 
@@ -1171,7 +1178,9 @@ class Transfer:
     def __enter__(self) -> None:
         """Begin; there is nothing to prepare."""
 
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> bool:
+    def __exit__(
+        self, kind: object, error: BaseException | None, trace: object
+    ) -> bool:
         self.error = error
         return True
 
@@ -1222,7 +1231,8 @@ class Transfer:
         if self.answered or (self.body is not None and self.body.sent):
             raise Failure("no_answer", innermost(error))
         if isinstance(error, ValueError):  # requests' InvalidURL and its like
-            raise UsageError(f"invalid address or proxy: {innermost(error)}")
+            msg = redact(innermost(error))
+            raise UsageError(f"invalid address or proxy: {msg}")
         raise Failure("unreachable", innermost(error))
 
 
@@ -1273,7 +1283,8 @@ class Client:
 
     One connection serves all its calls. The key travels in a header, set by an `auth`
     function: anything else would let ~/.netrc replace it. `paid` says what has been
-    rented, created or paid in this run; from then on no error may invite a retry.
+    rented, created or paid in this run, as in "instance 5001: rented"; from then on no
+    error may invite a retry.
     """
 
     def __init__(self, args: argparse.Namespace, env: Environment) -> None:
@@ -1434,8 +1445,8 @@ class Client:
                 self.env.sleep(early)
         self.last[endpoint] = self.env.monotonic()
         body, headers = None, {}
-        if call.body is not None:
-            body = Body(json.dumps(call.body).encode())
+        if call.body is not None or not call.read:  # it notices when a change is sent
+            body = Body(json.dumps(call.body or {}).encode())
             headers["Content-Type"] = "application/json"
         request = {
             "method": call.method,
@@ -1564,7 +1575,7 @@ def http_session(base: str) -> HttpSession:
 
 
 def decode(body: bytearray, exact: bool) -> object:
-    """Return decoded JSON; `exact`: fractions remember their text. Raises ValueError."""
+    """Return decoded JSON; `exact`: numbers remember their text. Raises ValueError."""
     import gc
 
     gc.disable()  # rows make no cycles: saves a tenth of the time of 10,000 offers
@@ -1626,8 +1637,8 @@ class Arg:
     ends in ?, and takes all the words that follow if it ends in "..." (so does an
     option). `type` converts the text; bool is a flag. In the body of a request it is
     called `wire` ("": it is not sent), by default its own name. `say` are the words for
-    it in what is reported afterwards. An option that `stands_for` another, or for a
-    positional, is replaced by that.
+    it in what is reported afterwards, or a function that returns them. An option that
+    `stands_for` another, or for a positional, is replaced by that.
     """
 
     def __init__(
@@ -1638,7 +1649,7 @@ class Arg:
         *,
         default: Any = None,
         wire: str | None = None,
-        say: str = "",
+        say: str | Callable[[Any], str] = "",
         required: bool = False,
         append: bool = False,
         secret: bool = False,
@@ -1724,7 +1735,7 @@ SCHEDULE_ARGS = (
         wire="",
     ),
     Arg("--day", "day of a WEEKLY schedule: 0 (Sunday, the default) to 6", wire=""),
-    Arg("--hour", "hour of a DAILY or WEEKLY schedule, UTC: 0 (default) to 23", wire=""),
+    Arg("--hour", "hour of a DAILY or WEEKLY schedule: 0 (default) to 23", wire=""),
 )
 
 
@@ -1766,7 +1777,11 @@ def given(declared: Iterable[Arg], args: argparse.Namespace) -> Row:
 def spoken(declared: Iterable[Arg], args: argparse.Namespace) -> str:
     """Return what was given in words for people, "" for nothing."""
     values = [(arg.say, getattr(args, arg.dest, None)) for arg in declared if arg.say]
-    return ", ".join(say.format(value) for say, value in values if value is not None)
+    return ", ".join(
+        say.format(value) if isinstance(say, str) else say(value)
+        for say, value in values
+        if value is not None
+    )
 
 
 class Kind:
@@ -1818,7 +1833,8 @@ class Listing(Kind):
         inside = names_in(self.path)
         others = [arg for arg in self.declared if arg.dest not in inside]
         params = {name: str(value) for name, value in given(others, args).items()}
-        return Call(self.method, fill_path(self.path, vars(args)), params=params or None)
+        path = fill_path(self.path, vars(args))
+        return Call(self.method, path, params=params or None)
 
     def fetched(self, client: Client, args: argparse.Namespace) -> list[Row]:
         """Return the rows. Raises VastError."""
@@ -1846,9 +1862,7 @@ class Listing(Kind):
         if self.after:
             self.after(client, args, rows)
 
-    def one_by_one(
-        self, client: Client, args: argparse.Namespace
-    ) -> Iterator[Shown]:
+    def one_by_one(self, client: Client, args: argparse.Namespace) -> Iterator[Shown]:
         """Fetch the row of each id; with `--raw`, that of a single id stands alone."""
         rows: list[Row] = []
         numbers = list(dict.fromkeys(args.id))
@@ -1936,14 +1950,13 @@ class Request(Kind):
         }
         others = [arg for arg in self.declared if arg.dest not in inside]
         own = given([arg for arg in others if arg.dest != "id"], args)
-        look = self.looking().format_map(values)
-        doubt = f"{self.doubt.format_map(values)}; run `{PROGRAM} {look}` before retrying"
+        look = f"run `{PROGRAM} {self.looking().format_map(values)}` before retrying"
         return Call(
             self.method,
             fill_path(self.path, values),
             {**constants, **own},
             once=self.once,
-            doubt=doubt,
+            doubt=f"{self.doubt.format_map(values)}; {look}",
             proof=self.proof,
             secrets=[arg.wire for arg in others if arg.secret],
             serverless=self.serverless,
@@ -2009,9 +2022,7 @@ class Request(Kind):
                 result.of = number if several else None
                 yield result
 
-    def send(
-        self, client: Client, args: argparse.Namespace, scheduled: bool
-    ) -> Result:
+    def send(self, client: Client, args: argparse.Namespace, scheduled: bool) -> Result:
         """Send the change, or schedule it. Raises VastError."""
         call = self.call(args)
         if scheduled:
@@ -2089,7 +2100,7 @@ def schedule_part(name: str, text: str | None, most: int) -> int | None:
 def schedule_job(
     client: Client, args: argparse.Namespace, call: Call, instance: object
 ) -> Result:
-    """Have the service send a call on a schedule; it keeps it while this machine is off.
+    """Have the service send a call on a schedule, from its own machines.
 
     A job that exists for the same call (422) is replaced, after a question.
     """
@@ -2154,8 +2165,8 @@ class Command:
     `run` is a kind of command, or a function of the client and the arguments that
     yields what is to be shown. `notes` returns more text for the end of its help.
     `pass_on`: words that look like options but are not the command's own are
-    positional words. `reveals`: it exists to show a credential. `hidden` keeps it out of
-    the lists of commands.
+    positional words. `reveals`: it exists to show a credential. `hidden`: it stands in
+    no list of commands.
     """
 
     def __init__(
@@ -2469,7 +2480,9 @@ class Query:
             raise self.error(f"'{text}' is not a value", first)
         if len(values) > 1 and field.kind not in ("text", "country"):
             raise self.error(
-                f"'{field.name}' takes one value; expected a comparison", values[1], last
+                f"'{field.name}' takes one value; expected a comparison",
+                values[1],
+                last,
             )
         token = Token(first.kind, words, first.start, last.end)
         self.add(field, operator, self.value(field, operator, token), last)
@@ -2658,7 +2671,7 @@ def row_fields(rows: Sequence[Row], columns: Sequence[Column]) -> dict[str, Fiel
                 numeric.setdefault(name, True)
             elif value is not None and not isinstance(value, bool):
                 numeric[name] = False
-    own = [Field(name, "float" if number else "text") for name, number in numeric.items()]
+    own = [Field(name, "float" if is_n else "text") for name, is_n in numeric.items()]
     known = named_fields(own)
     for field in FIELDS:
         if numeric.get(field.wire) or field.kind == "bool":
@@ -2700,9 +2713,7 @@ def matches(value: object, tests: Mapping[str, Any]) -> bool:
     return True
 
 
-def matching_rows(
-    rows: list[Row], query: str, columns: Sequence[Column]
-) -> list[Row]:
+def matching_rows(rows: list[Row], query: str, columns: Sequence[Column]) -> list[Row]:
     """Return the rows that pass a query, decided here. Raises QueryError."""
     filters, _ = parse_query(query, {}, row_fields(rows, columns))
     computed = {column.heading: column for column in columns}
@@ -2816,7 +2827,8 @@ def explain_nothing(
     except (VastError, AttributeError, TypeError):
         return
     for name in wanted:
-        if name not in names and (near := similar(name, names)):
+        near = "" if name in names else similar(name, names)
+        if near:
             client.env.note(f"there is no GPU '{name}'; did you mean {near}?")
 
 
@@ -2856,10 +2868,10 @@ OFFER_COMMANDS = (
         *SEARCH_ARGS,
         Arg("-t --type", "on-demand, bid (or interruptible) or reserved", RENTAL_TYPES,
             default="on-demand"),
-        Arg("-i --interruptible", "same as --type interruptible", stands_for="--type=bid"),
-        Arg("-b --bid", "same as --type bid", stands_for="--type=bid"),
-        Arg("-d --on-demand", "same as --type on-demand", stands_for="--type=on-demand"),
-        Arg("-r --reserved", "same as --type reserved", stands_for="--type=reserved"),
+        Arg("-i --interruptible", "same as -t interruptible", stands_for="--type=bid"),
+        Arg("-b --bid", "same as -t bid", stands_for="--type=bid"),
+        Arg("-d --on-demand", "same as -t on-demand", stands_for="--type=on-demand"),
+        Arg("-r --reserved", "same as -t reserved", stands_for="--type=reserved"),
         Arg("--disable-bundling", "show identical offers one by one", bool),
         Arg("--storage", "GB of disk that the price includes (5)",
             number("disk size", "GB", 0), default=5.0),
@@ -3003,7 +3015,7 @@ def address_result(row: Row, scheme: str) -> Result:
 
 
 def url_of(scheme: str) -> Handler:
-    """Return `ssh-url` or `scp-url`: the address of an instance, never a made-up one."""
+    """Return `ssh-url` or `scp-url`: an instance's address, never a made-up one."""
 
     def run(client: Client, args: argparse.Namespace) -> Iterator[Shown]:
         yield address_result(the_instance(client, args.id), scheme)
@@ -3066,8 +3078,8 @@ def wait_until(client: Client, number: int, goal: str, deadline: float) -> Row |
             text = f"instance {number}: {status} {reason}".rstrip()
             env.progress(f"{text} ({taken:.0f} s)", milestone=text != before)
             if env.monotonic() + POLL > deadline:
-                msg = f"instance {number} is not {goal} after {taken:.0f} s but {status}"
-                raise NotDone(f"{msg}; {costs}", "timeout")
+                msg = f"instance {number} is not {goal} but {status}"
+                raise NotDone(f"{msg} after {taken:.0f} s; {costs}", "timeout")
             before = text
             env.sleep(POLL)
     except (KeyboardInterrupt, Interrupted) as cause:
@@ -3254,9 +3266,7 @@ class Rental(Request):
             client.env.note("--ssh and --direct do nothing with --args")
         yield from super().__call__(client, args)
 
-    def send(
-        self, client: Client, args: argparse.Namespace, scheduled: bool
-    ) -> Result:
+    def send(self, client: Client, args: argparse.Namespace, scheduled: bool) -> Result:
         """Rent one offer, if it costs no more than `--max-price`."""
         if args.max_price is not None:
             check_price(client, args)
@@ -3269,8 +3279,10 @@ class Rental(Request):
                 raise OutcomeUnknown(f"the response names no instance{doubt}")
         except OutcomeUnknown as error:
             raise self.searched(client, args, error, called) from None
-        kind = "on demand" if args.price is None else f"interruptible, at ${args.price:g}/h"
-        client.paid = f"instance {number} is rented and costs money"
+        kind = "on demand"
+        if args.price is not None:
+            kind = f"interruptible, at ${args.price:g}/h"
+        client.paid = f"instance {number}: rented, and costs money"
         client.env.note(f"rented offer {args.id} {kind}")
         self.tell_price(client, number)
         return Result(reply, f"Created instance {number}")
@@ -3300,7 +3312,7 @@ class Rental(Request):
         if price is not None:
             cost = f"${price:.4g}/h (${price * 24:.2f}/day)"
             size = f" with {disk:g} GB of disk" if disk is not None else ""
-            client.paid = f"instance {number} is rented and costs {cost}"
+            client.paid = f"instance {number}: rented, and costs {cost}"
             client.env.note(f"instance {number} costs {cost}{size}")
 
     def wait(
@@ -3325,8 +3337,8 @@ def check_price(client: Client, args: argparse.Namespace) -> None:
     """Refuse an offer that costs more than `--max-price` with this disk."""
     price = args.price
     if price is None:
-        storage = args.disk if args.disk is not None else 10.0
-        body = {"id": {"eq": args.id}, "type": "on-demand", "allocated_storage": storage}
+        disk = args.disk if args.disk is not None else 10.0
+        body = {"id": {"eq": args.id}, "type": "on-demand", "allocated_storage": disk}
         call = Call("POST", "/api/v0/bundles/", body, read=True)
         rows = rows_of(client.send(call), "offers")
         prices = [as_price(row.get("dph_total")) for row in rows[:1]]
@@ -3353,9 +3365,10 @@ def labelled_since(client: Client, label: str, called: float) -> str:
             found.append(str(row.get("id")))
     if not found:
         return f"no instance with label '{label}' has started since"
-    plural = "s" * (len(found) > 1)
-    has = "have" if plural else "has"
-    return f"instance{plural} {' '.join(found)} with label '{label}' {has} started since"
+    what = f"{' '.join(found)} with label '{label}'"
+    if len(found) > 1:
+        return f"instances {what} have started since"
+    return f"instance {what} has started since"
 
 
 CONTINENTS = {
@@ -3460,14 +3473,16 @@ INSTANCE_PATH = "/api/v0/instances/{id}/"
 def start_instances() -> Request:
     """Return what starts instances."""
     return Request(f"PUT {INSTANCE_PATH}", "instance {id}: starting",
-        body={"state": "running"}, goal=waiting_for("running"), look="show instances")  # fmt: skip
+        body={"state": "running"}, goal=waiting_for("running"),
+        look="show instances")  # fmt: skip
 
 
 def stop_instances() -> Request:
     """Return what stops instances."""
     return Request(f"PUT {INSTANCE_PATH}", "instance {id}: stopping",
         body={"state": "stopped"}, goal=waiting_for("stopped"), schedule=True,
-        look="show instances", note="the disk of a stopped instance still costs money")  # fmt: skip
+        look="show instances",
+        note="the disk of a stopped instance still costs money")  # fmt: skip
 
 
 def destroy_instances() -> Request:
@@ -3676,13 +3691,14 @@ JOB_ARGS = (
 )  # fmt: skip
 LISTING_PRICES = (
     Arg("-g --price_gpu", "$/hour per GPU", PRICE, say="${:.10g}/h per GPU"),
-    Arg("-s --price_disk", "$/GB/month of disk", PRICE, say="${:.10g}/GB/month of disk"),
+    Arg("-s --price_disk", "$/GB/month of disk", PRICE,
+        say="${:.10g}/GB/month of disk"),
     Arg("-u --price_inetu", "$/GB uploaded", PRICE, say="${:.10g}/GB uploaded"),
     Arg("-d --price_inetd", "$/GB downloaded", PRICE, say="${:.10g}/GB downloaded"),
     Arg("-m --min_chunk", "minimum number of GPUs to rent",
         number("number of GPUs", least=1, whole=True), say="at least {} GPUs"),
     Arg("-e --end_date", "until this date, its last second included", end_date,
-        say="{:until}"),
+        say=until_date),
     Arg("-b --price_min_bid", "$/hour per GPU, the lowest bid", PRICE,
         say="bids from ${:.10g}/h per GPU"),
     Arg("-r --discount_rate", "maximum discount, 0 to 1",
@@ -5226,7 +5242,8 @@ def unknown_command(names: list[str], others: list[str]) -> UsageError:
         hint = f"; did you mean '{verb} instance {thing}'?"
     else:
         near = difflib.get_close_matches(name, COMMAND_BY_NAME, n=1, cutoff=0.75)
-        near = near or difflib.get_close_matches(verb, COMMAND_BY_NAME, n=1, cutoff=0.75)
+        if not near:
+            near = difflib.get_close_matches(verb, COMMAND_BY_NAME, n=1, cutoff=0.75)
         hint = f"; did you mean '{near[0]}'?" if near else f"; see {PROGRAM} help"
     return UsageError(f"unknown command '{' '.join(names)}'{hint}")
 
@@ -5242,7 +5259,7 @@ def unknown_option(
     word: str, options: Mapping[str, Arg], command: Command | None, value: str = "VALUE"
 ) -> UsageError:
     """Return the error for a word that looks like an option and is none."""
-    name, equals, inline = word.partition("=")
+    name, _, inline = word.partition("=")
     field = named_fields(FIELDS).get(name.strip("-").replace("-", "_"))
     if plain(name).strip("-") in ("json", "output-json"):
         hint = "; did you mean '--raw'?"
@@ -5356,8 +5373,9 @@ class Words:
 
     def unexpected(self, word: str, before: str) -> UsageError:
         """Return the error for a positional too many."""
-        given = {option.partition("=")[0] for option in self.glued}
-        needed = [arg.long for arg in self.args if arg.required and arg.long not in given]
+        typed = {option.partition("=")[0] for option in self.glued}
+        required = [arg.long for arg in self.args if arg.required]
+        needed = [name for name in required if name not in typed]
         hint = f"for example: {PROGRAM} {self.command.example}"
         if needed:
             hint = f"use: {PROGRAM} {self.command.name} {before} {needed[0]} {word}"
@@ -5574,17 +5592,16 @@ class Output:
                 self.env.note(f"{hidden} {room} columns; --wide or --cols shows them")
 
     def fail(self, error: VastError) -> None:
-        """Report an error on stderr.
-
-        Once something has been paid, no status may invite a retry.
-        """
+        """Report an error on stderr; what has been paid is named, and no status may
+        invite a retry."""
         paid = self.client.paid if self.client else ""
-        if paid and error.status in (
-            ExitStatus.REFUSED, ExitStatus.USAGE, ExitStatus.NO_KEY,
-            ExitStatus.UNREACHABLE,
-        ):  # fmt: skip
-            msg = str(error) if paid in str(error) else f"{error}; {paid}"
+        if paid:
+            named = paid.partition(":")[0] in str(error)
+            msg = str(error) if named else f"{error}; {paid}"
+            status = error.status
             error = NotDone(msg, error.slug, error.http)
+            if GRAVEST.index(status) < GRAVEST.index(ExitStatus.UNREACHABLE):
+                error.status = status
         self.worsen(error.status)
         if self.raw:
             self.env.write_error(json.dumps(error.as_json(), sort_keys=True) + "\n")
@@ -5606,8 +5623,10 @@ class Output:
         self.write(json_text(value, self.env.on_terminal()) + "\n")
 
     def write(self, content: str | bytes) -> None:
-        """Write to stdout, where a closed pipe is no error. What can't be written, as on
-        a full disk, goes to stderr: no id of a rented instance is lost."""
+        """Write to stdout, where a closed pipe is no error.
+
+        What can't be written, as on a full disk, goes to stderr: no id of a rented
+        instance is lost."""
         if self.env.rewriting:
             self.env.write_error("")
         stdout = self.env.stdout
@@ -5654,10 +5673,7 @@ def curl(dry: DryRun, env: Environment) -> str:
 def masked_body(call: Call) -> Row:
     """Return a request's body with its secrets masked."""
     body = dict(call.body or {})
-    for name in call.secrets & body.keys():
-        text = str(body[name])
-        login = re.sub(r"(?<!\S)(-p|--password)([ =]*)(\S+)", rf"\1\2{MASK}", text)
-        body[name] = login if name == "image_login" and login != text else MASK
+    body |= dict.fromkeys(call.secrets & body.keys(), MASK)
     if "env" in body:
         body["env"] = mask_variables(body["env"])
     return body
@@ -5708,32 +5724,31 @@ def main(argv: Sequence[str] | None = None, env: Environment | None = None) -> i
             output.finish()
     except VastError as error:
         output.fail(error)
-    except ModuleNotFoundError as error:
+    except ImportError as error:
         output.fail(missing_package(error))
     except RecursionError:
         output.fail(VastError("the response is nested too deeply", BAD_REPLY))
     except KeyboardInterrupt as cause:
         output.fail(Interrupted("interrupted", cause))
-    status = output.status
-    paid = output.client and output.client.paid
-    if paid and status in (ExitStatus.NO_KEY, ExitStatus.UNREACHABLE):
-        status = ExitStatus.NOT_DONE
-    return int(status)
+    return int(output.status)
 
 
 REQUIREMENTS = {"dateutil": "python-dateutil", "requests": "requests", "borb": "borb"}
 
 
-def missing_package(error: ModuleNotFoundError) -> UsageError:
-    """Return the error for a package that is not installed, with the cure."""
-    name = (error.name or "").partition(".")[0]
+def missing_package(error: ImportError) -> UsageError:
+    """Return the error for a package that is missing or broken, with the cure."""
+    name = (error.name or "requests").partition(".")[0]
     package = REQUIREMENTS.get(name, name)
+    missing = isinstance(error, ModuleNotFoundError)
+    what = "is missing" if missing else f"is broken: {error}"
     hint = f"python3 -m pip install {package}"
-    return UsageError(f"the Python package {package} is missing; run: {hint}", "package")
+    return UsageError(f"the Python package {package} {what}; run: {hint}", "package")
 
 
 def stop(number: int, frame: object) -> NoReturn:
-    """Handle SIGTERM and SIGHUP as Ctrl-C is handled."""
+    """Handle a signal to stop; the next one ends the program at once."""
+    signal.signal(number, signal.SIG_DFL)
     raise Signalled(number)
 
 
@@ -5745,9 +5760,7 @@ def program() -> NoReturn:
     PROGRAM = sys.argv[0]
     if find_program(os.path.basename(PROGRAM)) == PROGRAM:
         PROGRAM = os.path.basename(PROGRAM)
-    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is signal.SIG_DFL:
             signal.signal(number, stop)
     for stream in (sys.stdout, sys.stderr):
