@@ -860,9 +860,11 @@ class Environment:
     def read_line(self) -> str:
         """Return a line of stdin without its end. Raises UsageError."""
         try:
-            return self.stdin.readline().strip("\r\n") if self.stdin else ""
+            line = self.stdin.readline() if self.stdin else ""
+            line.encode()  # in some locales, other bytes become surrogates
         except ValueError:
             raise UsageError("stdin is not UTF-8 text") from None
+        return line.strip("\r\n")
 
     def confirm(
         self, question: str, expected: str = "", required: bool = False
@@ -4794,10 +4796,10 @@ def complete_role(client: Client, args: argparse.Namespace) -> None:
     """Put a role's id in place of its name, and complete the arguments: the service
     wants name and permissions. Raises VastError."""
     row = find_role(client, args.role)
-    args.id, args.name = row["id"], args.name or row["name"]
+    args.role, args.name = row["id"], args.name or row["name"]
     args.permissions = args.permissions or row.get("permissions")
     if not isinstance(args.permissions, dict):
-        raise VastError(f"give --permissions: those of role {args.id} are not shown")
+        raise VastError(f"give --permissions: those of role {args.role} are hidden")
 
 
 TFA_COLUMNS = (
@@ -4936,7 +4938,7 @@ ACCOUNT_COMMANDS = (
         Arg("--permissions", ALLOWED, permissions, required=True),
         example="create team-role --name dev --permissions permissions.json"),
     Command("update team-role", "change a role's name or permissions",
-        Request(f"PUT {TEAM}roles/{{id}}/", "role {id}: updated", proof="",
+        Request(f"PUT {TEAM}roles/{{role}}/", "role {role}: updated", proof="",
             prepare=complete_role),
         ROLE, Arg("--name", "its new name"), Arg("--permissions", ALLOWED, permissions),
         example="update team-role dev --name ops"),
