@@ -4877,7 +4877,7 @@ def save_session(client: Client, args: argparse.Namespace, reply: Row) -> None:
 ROLE = Arg("role", "the role, by name or id", wire="")
 ALLOWED = 'what is allowed: a file of JSON, or JSON such as {"api": {"misc": {}}}'
 PHONE = Arg("-p --phone-number", "where to send it, such as +420601234567")
-SECRET = Arg("-s --secret", "the secret of the code; by default the saved one", secret=True)
+SECRET = Arg("-s --secret", "secret of the code, by default the saved one", secret=True)
 SENT = "its secret is saved to ~/.vast_tfa_secret until you run tfa login"
 
 ACCOUNT_COMMANDS = (
