@@ -890,7 +890,10 @@ class Environment:
             from getpass import getpass
 
             self.write_error("")
-            return getpass(visible(question))
+            try:
+                return getpass(visible(question))
+            except EOFError:  # Ctrl-D
+                return ""
         try:
             with open("/dev/tty", "w", encoding="utf-8") as terminal:
                 if not self.stderr or not self.stderr.isatty():
@@ -904,9 +907,11 @@ class Environment:
     def read_line(self) -> str:
         """Return a line of stdin without its end. Raises UsageError."""
         try:
-            return self.stdin.readline().strip("\r\n") if self.stdin else ""
+            line = self.stdin.readline() if self.stdin else ""
+            line.encode()  # in some locales, other bytes become surrogates
         except ValueError:
             raise UsageError("stdin is not UTF-8 text") from None
+        return line.strip("\r\n")
 
     def confirm(
         self, question: str, expected: str = "", required: bool = False
@@ -1103,6 +1108,10 @@ GONE = frozenset(
     """not_found no_such_instance no_such_volume no_such_ask no_ssh_key no_such_ssh_key
     no_such_machine no_such_workergroup nonexistent_key""".split()
 )
+
+
+# Those of a 429 that is not about the rate of requests: another try is of no use.
+REFUSED_429 = ("tfa_locked", "sms_rate_limited")
 
 
 class Call:
@@ -1437,7 +1446,7 @@ class Client:
         status = response.status_code
         if status == 429:
             slug, msg = self.error_parts(body)
-            if slug in ("tfa_locked", "recently_invited"):
+            if slug in REFUSED_429 or "already sent" in msg:
                 raise VastError(msg, slug, status)
             text = body.decode("utf-8", "replace")
             wait, threshold = waiting_time(response, text, self.env.now())
@@ -1468,9 +1477,10 @@ class Client:
         if isinstance(reply, dict):
             if reply.get("success") is False or reply.get("status") == "failure":
                 raise self.refusal(body, status)
-            others = [key for key in call.proof.split("|") if key != "success"]
-            proven = reply.get("success") is True or not call.proof
-            if call.read or proven or any(reply.get(key) is not None for key in others):
+            found = {key for key in call.proof.split("|") if reply.get(key) is not None}
+            if reply.get("success") is not True:
+                found.discard("success")
+            if call.read or not call.proof or found:
                 return reply
             raise Failure(BAD_REPLY, "the response does not say success", status)
         if call.read and isinstance(reply, list):
@@ -1551,8 +1561,11 @@ class Client:
         slug, msg = self.error_parts(body)
         msg = msg or f"the service refused (HTTP {status})"
         login = re.search("requires login|log in again|invalid user key", msg, re.I)
-        if slug == "auth_error" or status == 401 or login:
+        denied = status == 401 and slug != "invalid_backup_code"
+        if slug == "auth_error" or denied or login:
             hint = f"get a key at {KEYS_PAGE} and save it with: {PROGRAM} set api-key"
+            if "two factor" in msg.lower():
+                hint = f"run: {PROGRAM} tfa login"
             return NoKey(f"{msg} ({hint})", http=status)
         error = VastError(msg, slug, status)
         try:
@@ -1642,13 +1655,16 @@ def no_number(text: str) -> NoReturn:
 
 def rows_of(reply: object, keys: str) -> list[Row]:
     """Return the rows of a response: under the first of the keys ("a|b") that it has,
-    "" for a bare array or row. Null is none; an object is one. Raises VastError."""
+    "" for a bare array or row with an id, "{field}" for a bare row with that field. Null
+    is none; an object is one. Raises VastError."""
     whole = isinstance(reply, list) or (isinstance(reply, dict) and "id" in reply)
     for key in keys.split("|"):
         if whole and not key:
             rows: Any = reply
         elif isinstance(reply, dict) and key in reply:
             rows = reply[key]
+        elif isinstance(reply, dict) and key[:1] == "{" and key[1:-1] in reply:
+            rows = reply
         else:
             continue
         if rows is None:
@@ -1657,7 +1673,7 @@ def rows_of(reply: object, keys: str) -> list[Row]:
             return [rows]
         if isinstance(rows, list) and set(map(type, rows)) <= {dict}:
             return rows
-    what = keys.split("|")[0] or "rows"
+    what = keys.split("|")[0].strip("{}") or "rows"
     raise VastError(f"the response has no list of {what}", BAD_REPLY)
 
 
@@ -1790,12 +1806,16 @@ class Values(dict):  # type: ignore[type-arg] # typing is not imported
 
 
 def fill_path(template: str, values: Mapping[str, Any]) -> str:
-    """Return a path with its {names} replaced by escaped values."""
+    """Return a path with its {names} replaced by escaped values. Raises UsageError."""
     from urllib.parse import quote
 
-    return re.sub(
-        r"\{(\w+)\}", lambda name: quote(str(values[name[1]]), safe=""), template
-    )
+    def fill(match: re.Match[str]) -> str:
+        text = str(values[match[1]])
+        if text in ("", ".", ".."):  # would make it another path
+            raise UsageError(f"'{text}' is not a name that the service can have")
+        return quote(text, safe="")
+
+    return re.sub(r"\{(\w+)\}", fill, template)
 
 
 def names_in(template: str) -> set[str]:
@@ -1937,11 +1957,11 @@ class Request(Kind):
 
     `once`: it is never sent again when the outcome is unknown. `doubt` is what may have
     happened then, and `look` the command that shows whether it has. `ask` is a
-    question to ask first, or a function that returns one; `typed`: what must be typed
-    to confirm; `required`: without a terminal -y is needed. `goal` waits until the
-    change is complete. `schedule`: it can be put off to a schedule. `prepare` checks
-    and completes the arguments before anything is sent. `note` is said at the end.
-    `proof`: see Call.
+    question to ask first, or a function that returns one, "" for none; `typed`: what
+    must be typed to confirm; `required`: without a terminal -y is needed. `goal` waits
+    until the change is complete. `schedule`: it can be put off to a schedule. `prepare`
+    checks and completes the arguments before anything is sent, `after` does something
+    with each response. `note` is said at the end. `proof`: see Call.
     """
 
     def __init__(
@@ -1959,6 +1979,7 @@ class Request(Kind):
         goal: Callable[[Client, int, float], Row | None] | None = None,
         schedule: bool = False,
         prepare: Callable[[Client, argparse.Namespace], object] | None = None,
+        after: Callable[[Client, argparse.Namespace, Row], None] | None = None,
         note: str = "",
         proof: str = "success",
         serverless: bool = False,
@@ -1968,7 +1989,8 @@ class Request(Kind):
         self.subject = done.partition(":")[0]
         self.doubt = doubt or f"{self.subject} may or may not have been changed"
         self.look, self.ask, self.typed, self.required = look, ask, typed, required
-        self.goal, self.schedule, self.prepare = goal, schedule, prepare
+        self.goal, self.schedule = goal, schedule
+        self.prepare, self.after = prepare, after
         self.note, self.proof, self.serverless = note, proof, serverless
         self.extra_args = (
             *((YES_ARG,) if ask or schedule else ()),
@@ -2006,18 +2028,19 @@ class Request(Kind):
         """Ask before harm is done, `when` it is scheduled for. Raises NotDone."""
         if not self.ask or args.yes or client.dry_run:
             return
-        if not client.env.can_ask():
+        if not client.env.can_ask():  # before anything is looked up for the question
             client.env.confirm("", required=self.required)
             return
         values = Values(vars(args), which=which(self.subject, args))
         values["said"] = spoken(self.declared, args)
         question = self.ask if isinstance(self.ask, str) else self.ask(client, args)
         question = question.format_map(values) if self.ask is question else question
-        client.env.confirm(
-            f"{when}: {question}" if when else question,
-            self.typed.format_map(values),
-            self.required,
-        )
+        if question:
+            client.env.confirm(
+                f"{when}: {question}" if when else question,
+                self.typed.format_map(values),
+                self.required,
+            )
 
     def __call__(self, client: Client, args: argparse.Namespace) -> Iterator[Shown]:
         if self.prepare:
@@ -2074,6 +2097,8 @@ class Request(Kind):
         text = self.done.format_map(values)
         if self.once:
             client.paid = text
+        if self.after:
+            self.after(client, args, reply)
         return Result(reply, text)
 
     def wait(
@@ -6054,7 +6079,9 @@ PDF_COMMANDS = (
 
 # --- account, keys and teams ----------------------------------------------------------
 
+API_KEYS, TEAM, TFA = "/api/v0/auth/apikeys/", "/api/v0/team/", "/api/v0/tfa/"
 
+MONEY = ("balance", "balance_threshold", "credit")
 USER_COLUMNS = (
     Column("Field", "Field", essential=True),
     Column("Value", "Value", essential=True),
@@ -6064,13 +6091,14 @@ USER_COLUMNS = (
 def show_user(client: Client, args: argparse.Namespace) -> Iterator[Shown]:
     """Show the fields of the account that have a value."""
     user = find_user(client)
-    # Whatever has a fraction there is dollars.
-    shown = {
-        name: format_amount(parse_amount(value)) if isinstance(value, float) else value
-        for name, value in sorted(user.items())
-    }
+    shown = dict(sorted(user.items()))
+    for name, value in shown.items():
+        # Whatever has a fraction there is dollars.
+        if name in MONEY or isinstance(value, float):
+            amount = parse_amount(value)
+            shown[name] = value if amount is None else f"{amount:f}"
     if args.quiet:
-        line = [user.get(name) for name in ("id", "email", "balance", "credit")]
+        line = [shown.get(name) for name in ("id", "email", "balance", "credit")]
         yield Result(user, " ".join(cell(value) for value in line))
         return
     rows = [
@@ -6105,29 +6133,398 @@ def set_api_key(client: Client, args: argparse.Namespace) -> Iterator[Shown]:
         find_user(client)
     if not args.dry_run:
         write_file(path, f"{key}\n".encode(), mode=0o600)
+        if os.path.exists(session_file(env.environ)):  # it would override the file
+            os.unlink(session_file(env.environ))
     if env.environ.get("VAST_API_KEY"):
         env.note("the environment's VAST_API_KEY overrides the file")
     done = "would be saved" if args.dry_run else "saved"
     yield Result({"path": path}, f"API key {done} to {path}")
 
 
+def joined(field: str) -> Callable[[Row, float], object]:
+    """Return a column's source: the names in a list or in {"api": {…}} as one text."""
+
+    def source(row: Row, now: float) -> object:
+        value = row.get(field)
+        if isinstance(value, dict):
+            value = value.get("api", value)
+        names = value if isinstance(value, (dict, list)) else [value]
+        return ",".join(str(name) for name in names if name is not None)
+
+    return source
+
+
+ADDRESS_COLUMNS = (
+    Column("IP", "ip|ip_address", "", "IP address", essential=True),
+    Column("First_seen", lambda row, now: at("first_seen")(row, now)
+           or row.get("timestamp"), "", "when you first called from it"),
+    Column("Location", "first_location", "", "where it was then"),
+)  # fmt: skip
+SUBACCOUNT_COLUMNS = (
+    Column("ID", "id", "d", "id of the account", essential=True),
+    Column("Name", "username", "", "user name"),
+    Column("Credit", "credit", ".2f", "credit in dollars"),
+    Column("Created", at("created_at"), "", "when it was created"),
+    Column("Deleted", at("deleted_at"), "", "when it was deleted"),
+)
+AUDIT_COLUMNS = (
+    Column("Date", at("created_at"), "", "when it was", essential=True),
+    Column("IP", "ip_address", "", "IP address it came from", essential=True),
+    Column("Key", "api_key_id", "d", "id of the API key", essential=True),
+    Column("Route", "api_route", "", "what was called", essential=True),
+    Column("Arguments", "args", "", "with what, secrets masked", essential=True),
+)
+
+
+def mask_secrets(value: Any, name: str = "") -> Any:
+    """Return a decoded value with whatever lets others in masked, by its name or, as
+    arguments may be JSON in a text, by what it mentions."""
+    if isinstance(value, dict):
+        return {key: mask_secrets(value[key], f"{name} {key}") for key in value}
+    if isinstance(value, list):
+        return [mask_secrets(inner, name) for inner in value]
+    text = str(value)
+    found = re.search("[0-9a-f]{64}", text) or is_secret_variable(text, text)
+    return MASK if found or is_secret_variable(name, "") else value
+
+
+def find_audit_logs(client: Client, args: argparse.Namespace) -> list[Row]:
+    """Return what was done with the account's keys."""
+    rows = rows_of(client.send(Call("GET", "/api/v0/audit_logs/")), "")
+    return [{**row, "args": mask_secrets(row.get("args"))} for row in rows]
+
+
+KEY_COLUMNS = (
+    Column("ID", "id", "d", "id of the API key", essential=True),
+    Column("Name", "name", "", "its name", essential=True),
+    Column("Team", "team_name|team_id", "", "the team that it is for"),
+    Column("Created", at("created_at"), "", "when it was created"),
+    Column("Rights", joined("rights"), "", "what it may do", essential=True),
+)
+
+
+def find_api_keys(client: Client, args: argparse.Namespace) -> list[Row]:
+    """Return the rows of API keys, or of the one with an id, without the keys."""
+    path = f"{API_KEYS}{args.id}/" if "id" in args else API_KEYS
+    rows = rows_of(client.send(Call("GET", path)), "apikeys|{id}")
+    return [{**row, "key": MASK} if "key" in row else row for row in rows]
+
+
+# The names in permissions, from the outside in; None: any. Source: the vendor's guide.
+PERMISSION_NAMES = (
+    ["api"],
+    """instance_read instance_write user_read user_write billing_read billing_write
+    machine_read machine_write misc team_read team_write""".split(),
+    None,
+    ["constraints"],
+    None,
+    ["eq", "lte", "gte"],
+)
+
+
+def permissions(text: str) -> Row:
+    """Read permissions from a file, or from JSON itself. Raises UsageError."""
+    try:
+        value = json.loads(text if text.lstrip()[:1] == "{" else read_text(text))
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"the permissions are not JSON: {error}") from None
+    check_permissions("the permissions", value, PERMISSION_NAMES)
+    return {"api": value["api"]}
+
+
+def check_permissions(name: str, value: Any, levels: Sequence[Any]) -> None:
+    """Check a part of permissions and all that is in it. Raises UsageError."""
+    if not levels:
+        return
+    if not isinstance(value, dict) or (levels is PERMISSION_NAMES and not value):
+        form = '{"api": {CATEGORY: {ROUTE: {"constraints": {PARAMETER: {"eq": 1}}}}}}'
+        raise UsageError(f"{name} must be an object, as in {form}")
+    for inner in value:
+        if levels[0] and inner not in levels[0]:
+            hint = f"{did_you_mean(inner, levels[0])}; known: {' '.join(levels[0])}"
+            raise UsageError(f"unknown permission '{inner}'{hint}")
+        check_permissions(f"'{inner}'", value[inner], levels[1:])
+
+
+def key_in_use(client: Client) -> Row:
+    """Return the row of the API key in use, {} when the service doesn't show it."""
+    try:
+        number = find_user(client).get("key_id", "")
+        rows = rows_of(client.send(Call("GET", API_KEYS)), "apikeys")
+    except (UsageError, Interrupted):
+        raise
+    except VastError:
+        return {}
+    used = [row for row in rows if row.get("key") == client.key]
+    return (used or [row for row in rows if row.get("id") == number] or [{}])[0]
+
+
+def ask_about_key(client: Client, args: argparse.Namespace) -> str:
+    """Return the question before the key in use is deleted, none for any other."""
+    used = key_in_use(client).get("id")
+    if used == args.id:
+        return f"delete API key {used}? It is the one in use and stops working at once."
+    return "" if used else f"delete API key {args.id}? It may be the one in use."
+
+
+def ask_about_team(client: Client, args: argparse.Namespace) -> str:
+    """Return the question before a team is destroyed. What has to be typed is its name,
+    if the service shows to which team the API key belongs."""
+    name = str(key_in_use(client).get("team_name") or "").strip()
+    args.team = name if name.isprintable() and name else "destroy team"
+    team = f"team '{name}'" if name else "the team of this API key"
+    return f"destroy {team} and all its API keys, roles and members?"
+
+
+ROLE_COLUMNS = (
+    Column("ID", "id", "d", "id of the role", essential=True),
+    Column("Name", "name", "", "its name", essential=True),
+    Column("Permissions", joined("permissions"), "", "what it allows", essential=True),
+)
+MEMBER_COLUMNS = (
+    Column("ID", "id", "d", "id of the user", essential=True),
+    Column("E-mail", "email", "", "e-mail address", essential=True),
+    Column("Name", "fullname", "", "full name"),
+    Column("Roles", joined("roles"), "", "roles in the team", essential=True),
+)
+
+
+def find_role(client: Client, name: str) -> Row:
+    """Return the role of that name or id. Raises VastError."""
+    rows = rows_of(client.send(Call("GET", f"{TEAM}roles-full/")), "")
+    rows = [row for row in rows if isinstance(row.get("id"), int) and row.get("name")]
+    for field in ("name", "id"):
+        for row in rows:
+            if str(row[field]) == name:
+                return row
+    hint = did_you_mean(name, [str(row["name"]) for row in rows])
+    raise VastError(f"there is no role '{name}'{hint}", "not_found")
+
+
+def name_role(client: Client, args: argparse.Namespace) -> None:
+    """Put the name of a role in place of its id. Raises VastError."""
+    if args.role.isdecimal():
+        args.role = str(find_role(client, args.role)["name"])
+
+
+def show_role(client: Client, args: argparse.Namespace) -> Iterator[Shown]:
+    """Show a role."""
+    name_role(client, args)
+    path = fill_path(f"{TEAM}roles/{{role}}/", vars(args))
+    row = rows_of(client.send(Call("GET", path)), "{name}")[0]
+    yield Table([row], ROLE_COLUMNS, value=row)
+
+
+def complete_role(client: Client, args: argparse.Namespace) -> None:
+    """Put a role's id in place of its name, and complete the arguments: the service
+    wants name and permissions. Raises VastError."""
+    row = find_role(client, args.role)
+    args.role, args.name = row["id"], args.name or row["name"]
+    args.permissions = args.permissions or row.get("permissions")
+    if not isinstance(args.permissions, dict):
+        raise VastError(f"give --permissions: those of role {args.role} are hidden")
+
+
+TFA_COLUMNS = (
+    Column("ID", "id", "d", "id of the method", essential=True),
+    Column("Method", "method", "", "sms or totp", essential=True),
+    Column("Phone", "phone_number", "", "phone number, in part"),
+    Column("Primary", "is_primary", "", "used by default"),
+    Column("Locked", at("locked_until"), "", "locked until then"),
+    Column("Label", "label", "", "your name for it"),
+)
+
+
+def tfa_status(client: Client, args: argparse.Namespace) -> Iterator[Shown]:
+    """Show the methods of two-factor authentication."""
+    reply = client.send(Call("GET", f"{TFA}status/"))
+    yield Table(rows_of(reply, "methods"), TFA_COLUMNS, value=reply)
+    state = "on" if reply.get("tfa_enabled") else "off"
+    left = cell(reply.get("backup_codes_remaining"))
+    client.env.note(f"two-factor authentication is {state}; backup codes left: {left}")
+
+
+def secret_file(env: Environment) -> str:
+    """Return where the secret that belongs to a code is saved until `tfa login`."""
+    return os.path.join(home(env.environ), ".vast_tfa_secret")
+
+
+def saved_secret(env: Environment) -> tuple[str, str]:
+    """Return the method and the secret of the last code that was sent, or "" twice."""
+    method, _, secret = read_key_file(secret_file(env), env).partition(" ")
+    return method, secret
+
+
+def save_secret(client: Client, args: argparse.Namespace, reply: Row) -> None:
+    """Save the secret of a code that was sent, and how it was sent."""
+    method = "sms" if "phone_number" in args else "email"
+    content = f"{method} {reply.get('secret') or args.secret}\n"
+    write_file(secret_file(client.env), content.encode(), mode=0o600)
+
+
+def same_secret(client: Client, args: argparse.Namespace) -> None:
+    """Find the secret of the code that is to be sent again. Raises UsageError."""
+    args.secret = args.secret or saved_secret(client.env)[1]
+    if not args.secret:
+        raise UsageError(f"no code was sent; run: {PROGRAM} tfa send-sms")
+
+
+def ask_for_code(client: Client, args: argparse.Namespace) -> None:
+    """Complete what `tfa login` sends: the code, and the saved secret if that belongs
+    to it. Raises UsageError."""
+    name = "code" if args.backup_code is None else "backup_code"
+    method, secret = saved_secret(client.env)
+    if name == "code" and not args.secret and args.method_type in (None, method):
+        args.secret = secret or None
+        if secret and args.method_id is None:
+            args.method_type = method
+    sent = args.secret or args.method_id or args.method_type == "totp"
+    if name == "code" and not sent:
+        first = f"run `{PROGRAM} tfa send-email` first, or use -t totp"
+        raise UsageError(f"no code was sent; {first}")
+    question = f"{name.replace('_', ' ')}: "
+    setattr(args, name, secret_value(vars(args)[name] or "-", client.env, question))
+
+
+def save_session(client: Client, args: argparse.Namespace, reply: Row) -> None:
+    """Save the key of a session; forget the secret that it was opened with."""
+    env = client.env
+    key = check_key(str(reply["session_key"]))
+    write_file(session_file(env.environ), f"{key}\n".encode(), mode=0o600)
+    if os.path.exists(secret_file(env)):
+        os.unlink(secret_file(env))
+    if env.environ.get("VAST_API_KEY"):
+        env.note("the environment's VAST_API_KEY overrides the session")
+
+
+ROLE = Arg("role", "the role, by name or id", wire="")
+ALLOWED = 'what is allowed: a file of JSON, or JSON such as {"api": {"misc": {}}}'
+PHONE = Arg("-p --phone-number", "where to send it, such as +420601234567")
+SECRET = Arg("-s --secret", "secret of the code, by default the saved one", secret=True)
+SENT = "its secret is saved to ~/.vast_tfa_secret until you run tfa login"
+
 ACCOUNT_COMMANDS = (
     Command("show user", "show your account", show_user,
-        Arg("-q --quiet", "one line: id, e-mail, balance and credit", bool),
-        *TABLE_ARGS,
-    ),
+        Arg("-q --quiet", "one line: id, e-mail, balance, credit", bool), *TABLE_ARGS),
     Command("set api-key", "save your API key", set_api_key,
         Arg("new_api_key?", "the key; without it, or with -, it is asked for or read"
             " from stdin"),
-        Arg("--check", "ask the service whether the key works", bool),
-        example="set api-key",
-    ),
+        Arg("--check", "ask the service whether the key works", bool)),
     Command("create account", "say how to get an API key", no_longer,
-        Arg("ignored*", "any words"), pass_on=True,
-    ),
+        Arg("ignored*", "any words"), pass_on=True),
     Command("login", "say how to get an API key", no_longer,
-        Arg("ignored*", "any words"), pass_on=True,
-    ),
+        Arg("ignored*", "any words"), pass_on=True),
+    Command("show ipaddrs", "list the IP addresses that you called from",
+        Listing("GET /api/v0/users/me/ipaddrs?owner=me", ADDRESS_COLUMNS, "results",
+            key="ip|ip_address")),
+    Command("show subaccounts", "list the accounts below yours",
+        Listing("GET /api/v0/subaccounts?owner=me", SUBACCOUNT_COLUMNS, "users")),
+    Command("show audit-logs", "list what was done with your API keys",
+        Listing("", AUDIT_COLUMNS, fetch=find_audit_logs, where=matching_rows,
+            key="api_key_id")),
+    Command("transfer credit", "send credit to another account; it can't be undone",
+        Request("PUT /api/v0/commands/transfer_credit/",
+            "credit: ${amount:.10g} sent to {recipient}", body={"sender": "me"},
+            doubt="${amount:.10g} may or may not have been sent to {recipient}",
+            ask="send ${amount:.10g} to {recipient}? This can't be undone.",
+            once=True, required=True, look="show invoices"),
+        Arg("recipient", "e-mail address or id of the account"),
+        Arg("amount", "dollars", number("amount", "$", least=0.01)),
+        Arg("-r --recipient", "same as an option", stands_for="recipient"),
+        Arg("-a --amount", "same as an option", stands_for="amount"),
+        Arg("--skip", stands_for="--yes"), example="transfer credit me@example.org 25"),
+    Command("create api-key", "create an API key, and print it this once",
+        Request(f"POST {API_KEYS}", "{reply[key]}", once=True, proof="key",
+            doubt="API key '{name}' may or may not have been created (if so, delete it:"
+            " nobody knows its text)", note="save the key now; it is not shown again"),
+        Arg("--name", "its name", at_most("name", 255), required=True),
+        Arg("--permission_file --permissions", f"{ALLOWED}; without it, everything",
+            permissions, wire="permissions"),
+        Arg("--key_params", 'more, such as {"ip_whitelist": ["1.2.3.4"]}', json_object),
+        reveals=True,
+        example="create api-key --name ci --permission_file permissions.json"),
+    Command("show api-keys", "list your API keys, without their text",
+        Listing("", KEY_COLUMNS, fetch=find_api_keys)),
+    Command("show api-key", "show API keys by id, without their text",
+        Listing("", KEY_COLUMNS, fetch=find_api_keys), ids(),
+        example="show api-key 90417"),
+    Command("delete api-key", "delete an API key; it stops working at once",
+        Request(f"DELETE {API_KEYS}{{id}}/", "API key {id}: deleted", once=True,
+            ask=ask_about_key, proof=""),
+        Arg("id", "id of the key", identifier), example="delete api-key 90417"),
+    Command("show team-roles", "list the roles of your team",
+        Listing(f"GET {TEAM}roles-full/", ROLE_COLUMNS)),
+    Command("show team-role", "show a role", show_role, ROLE, *LISTING_ARGS,
+        example="show team-role member"),
+    Command("create team-role", "create a role for members of your team",
+        Request(f"POST {TEAM}roles/", "role '{name}': created", once=True, proof="msg"),
+        Arg("--name", "its name", required=True),
+        Arg("--permissions", ALLOWED, permissions, required=True),
+        example="create team-role --name dev --permissions permissions.json"),
+    Command("update team-role", "change a role's name or permissions",
+        Request(f"PUT {TEAM}roles/{{role}}/", "role {role}: updated", proof="",
+            prepare=complete_role),
+        ROLE, Arg("--name", "its new name"), Arg("--permissions", ALLOWED, permissions),
+        example="update team-role dev --name ops"),
+    Command("remove team-role", "remove a role from your team",
+        Request(f"DELETE {TEAM}roles/{{role}}/", "role '{role}': removed",
+            prepare=name_role, proof="status",
+            ask="remove role '{role}'? Its members lose its permissions."),
+        ROLE, example="remove team-role dev"),
+    Command("invite member", "invite somebody to your team by e-mail",
+        Request(f"POST {TEAM}invite/?email={{email}}&role={{role}}",
+            "{email}: invited as {role}", once=True, prepare=name_role,
+            doubt="{email} may or may not have been invited"),
+        Arg("--email", "e-mail address", required=True),
+        Arg("--role", "the role, by name or id", required=True),
+        example="invite member --email me@example.org --role member"),
+    Command("show members", "list the members of your team",
+        Listing(f"GET {TEAM}members/", MEMBER_COLUMNS, "members|")),
+    Command("remove member", "remove somebody from your team",
+        Request(f"DELETE {TEAM}members/{{id}}/", "member {id}: removed", proof="status",
+            ask="remove member {id} with all access and API keys?"),
+        Arg("id", "id of the user", identifier), example="remove member 51702"),
+    Command("create team", "create a team, which you own",
+        Request(f"POST {TEAM}", "team '{team_name}': created", once=True,
+            ask=lambda client, args: args.transfer_credit and
+                f"move ${args.transfer_credit:.10g} to team '{args.team_name}'?",
+            look="show api-keys",
+            note="commands about a team need one of its API keys; if this one is still"
+            f" only yours, create one at {KEYS_PAGE}"),
+        Arg("--team-name", "its name", required=True),
+        Arg("--transfer-credit", "dollars of yours to move to it",
+            number("amount", "$", least=0)),
+        example="create team --team-name research"),
+    Command("destroy team", "destroy the team that the API key belongs to",
+        Request(f"DELETE {TEAM}", "team: destroyed, its credit returns to the owner",
+            once=True, ask=ask_about_team, typed="{team}", required=True,
+            look="show members")),
+    Command("tfa status", "show your methods of two-factor authentication", tfa_status,
+        *LISTING_ARGS),
+    Command("tfa send-email", "have a code for tfa login sent by e-mail",
+        Request(f"POST {TFA}email/", "code: sent by e-mail", once=True, proof="secret",
+            after=save_secret, note=SENT, look="tfa status")),
+    Command("tfa send-sms", "have a code for tfa login sent by SMS",
+        Request(f"POST {TFA}sms/", "code: sent by SMS", once=True, proof="secret",
+            after=save_secret, note=SENT, look="tfa status"),
+        PHONE),
+    Command("tfa resend-sms", "have a code sent by SMS again",
+        Request(f"POST {TFA}sms/resend/", "code: sent by SMS again", once=True,
+            proof="secret|msg", prepare=same_secret, after=save_secret,
+            note=SENT, look="tfa status"),
+        SECRET, PHONE),
+    Command("tfa login", "open a session, for what needs a second factor",
+        Request(f"POST {TFA}", "session: saved to ~/.vast_tfa_key until it expires",
+            once=True, proof="session_key", prepare=ask_for_code, after=save_session,
+            look="tfa status"),
+        Arg("-c --code", "the code; without it, or with -, it is asked for or read from"
+            " stdin", secret=True),
+        Arg("-bc --backup-code", "a backup code in its place, or -", secret=True),
+        Arg("-t --method-type", "email, sms or totp; by default as the code was sent",
+            Choice("method", "email", "sms", "totp"), wire="tfa_method"),
+        Arg("-id --method-id", "a method's id, see tfa status", identifier,
+            wire="tfa_method_id"),
+        SECRET),
 )  # fmt: skip
 
 
@@ -6752,6 +7149,7 @@ class Words:
         self.positionals = [arg for arg in command.args if not arg.flags]
         self.glued: list[str] = []
         self.others: list[str] = []
+        self.named: dict[str, str] = {}  # positionals that were given as options
         self.rest: list[str] | None = None
         self.queue = words
         while self.queue:
@@ -6801,7 +7199,7 @@ class Words:
                     raise usage_error(f"{name} needs a value", self.command)
                 value = self.queue.pop(0)
             if arg.stands_for:
-                self.others.append(value)
+                self.named[arg.stands_for] = value
             else:
                 self.glued.append(f"{arg.long}={LITERAL}{value}")
         return True
@@ -6820,6 +7218,12 @@ class Words:
 
     def parse(self) -> argparse.Namespace:
         """Return the typed arguments. Raises UsageError."""
+        for index, positional in enumerate(self.positionals):
+            if positional.dest in self.named:
+                if len(self.others) < index:
+                    missing = self.positionals[len(self.others)].dest
+                    raise usage_error(f"{missing} is missing", self.command)
+                self.others.insert(index, self.named[positional.dest])
         most = len(self.positionals)
         if any(arg.many in ("+", "*") for arg in self.positionals):
             most = len(self.others)
@@ -7031,7 +7435,8 @@ class Output:
         args = self.args
         assert args is not None
         quiet = getattr(args, "quiet", False)
-        found = [row[table.key] for row in table.rows if row.get(table.key) is not None]
+        keys = Column("", table.key).values(table.rows, 0)
+        found = [value for value in keys if value is not None]
         if self.raw and table.several and not quiet:
             self.documents += [Result(row, of=row.get(table.key)) for row in table.rows]
         elif self.raw:
