@@ -1038,26 +1038,50 @@ def read_key_file(path: str, env: Environment) -> str:
     return text
 
 
-def write_file(path: str, content: bytes, mode: int = 0o666) -> None:
-    """Write a file under a temporary name beside it, then move it into place: a full
-    disk loses nothing, and a symlink planted there is replaced, not followed.
+def write_file(path: str, content: bytes, mode: int | None = None) -> None:
+    """Write a file; raise UsageError when that fails.
 
-    `mode` is that of the file, less the umask. Raises UsageError.
+    A regular file is replaced as a whole and keeps its mode; a link to one stays.
+    Devices, pipes and the like are written into. `mode` is for secrets: the file gets
+    it, less the umask, and even a link is replaced, since someone may have planted it.
     """
-    temporary = f"{path}.{os.getpid()}.tmp"
     try:
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+        if mode is not None:
+            replace_file(path, content, mode)
+            return
         try:
-            with open(descriptor, "wb") as file:
+            # The system is asked first: it lets nobody write into what is read-only, or
+            # by way of another user's link in a folder like /tmp.
+            opened = os.open(path, os.O_WRONLY)
+        except FileNotFoundError:  # nothing, or a link to nothing, which is replaced
+            replace_file(path, content, 0o666)
+            return
+        with open(opened, "wb") as file:
+            info, target = os.fstat(opened), os.path.realpath(path)
+            if os.path.isfile(target) and os.path.samestat(info, os.stat(target)):
+                replace_file(target, content, info.st_mode & 0o777, exactly=True)
+            else:
                 file.write(content)
-                file.flush()
-                os.fsync(descriptor)
-            os.replace(temporary, path)
-        finally:
-            if os.path.lexists(temporary):
-                os.unlink(temporary)
     except OSError as error:
         raise UsageError(f"cannot write {path}: {error.strerror}", "file") from None
+
+
+def replace_file(path: str, content: bytes, mode: int, exactly: bool = False) -> None:
+    """Write a file under a temporary name beside it, then rename it: a full disk loses
+    nothing. The umask counts unless `exactly`."""
+    temporary = f"{path}.{os.getpid()}.tmp"
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    try:
+        with open(descriptor, "wb") as file:
+            if exactly:
+                os.fchmod(descriptor, mode)
+            file.write(content)
+            file.flush()
+            os.fsync(descriptor)
+        os.replace(temporary, path)
+    finally:
+        if os.path.lexists(temporary):
+            os.unlink(temporary)
 
 
 def read_text(path: str, most: int = 1 << 20) -> str:
@@ -5282,24 +5306,19 @@ HOSTING_COMMANDS = (
 PAYMENTS = {
     "payment": -1, "credit": -1, "refund": 1, "payout": 1, "transfer": 0, "reserved": 0
 }  # fmt: skip
-SECTIONS = {"charges": ("Charges", True), "credits": ("Payments", False)}
+SECTIONS = {"charges": "Charges", "credits": "Payments"}  # as `only` names them
 LONGEST_TEXT = 2000  # characters; more than this would fill pages
 LAST_SECOND = 253370764800  # 9999-01-01, near the end of the calendar
 
-# What the standard Helvetica has beyond the encoding cp1252, in the order of the codes
-# from 128 on that it gets in a second font; then what looks like one of its letters.
-LATIN = (
-    "ĀāĂăĄąĆćČčĎďĐđĒēĖėĘęĚěĞğĢģĪīĮįİıĶķĹĺĻļĽľŁłŃńŅņŇňŌōŐőŔŕŖŗŘřŚśŞşŤťŪūŮůŰűŲųŹźŻż"
-    "ȘșȚțˇ˘˙˚˛˝Δμ⁄∂∑−√≠≤≥◊ﬁﬂ"
-)
-LOOKALIKES = str.maketrans("Ţţ∆‐‑", "ȚțΔ--")
 
+def one_line(value: object, longest: int = LONGEST_TEXT) -> str:
+    """Return text as one line in NFC, without control characters; '' if it's no text.
 
-def printable(value: object) -> str:
-    """Return text as one line in NFC, with single blanks and no control characters."""
-    text = "" if value is None else str(value)
-    if len(text) > LONGEST_TEXT:
-        text = text[:LONGEST_TEXT] + "…"
+    All white space turns into single spaces; '…' stands for what's beyond the longest.
+    """
+    text = str(value) if isinstance(value, (str, int, float)) else ""
+    if len(text) > longest:
+        text = text[:longest] + "…"
     if not (text.isascii() and text.isprintable()):
         from unicodedata import category, normalize
 
@@ -5311,207 +5330,207 @@ def printable(value: object) -> str:
     return " ".join(text.split())
 
 
-def showable(text: str) -> str:
-    """Return text with '?' for each character that Helvetica does not have."""
-    if text.isascii():
-        return text
-    return "".join(
-        char if char in LATIN else char.encode("cp1252", "replace").decode("cp1252")
-        for char in text.translate(LOOKALIKES)
-    )
-
-
 def parse_number(value: object) -> Decimal | None:
     """Read a number or numeric text; None for anything else, and from 10^12 on."""
     import decimal  # whole: for each row `from decimal` would take five times as long
 
-    try:
-        found = decimal.Decimal(str(value))
-    except decimal.InvalidOperation:
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         return None
-    small = found.is_finite() and (not found or found.adjusted() < 12)
-    return found if small else None
+    try:
+        number = decimal.Decimal(str(value))
+    except (decimal.InvalidOperation, ValueError):  # ValueError: Python limits digits
+        return None
+    readable = number.is_finite() and (not number or number.adjusted() < 12)
+    return number if readable else None
 
 
-def parse_amount(value: object, least: int = 2) -> Decimal | None:
-    """Read a number with the decimals that were sent, but from least to four."""
+def parse_amount(value: object, fewest: int = 2) -> Decimal | None:
+    """Read a number with the decimals that were sent: from `fewest` to four of them."""
     import decimal
 
-    found = parse_number(value)
-    if found is None:
+    number = parse_number(value)
+    if number is None:
         return None
-    sent = -int(found.as_tuple().exponent)
-    places = min(max(sent, least), 4)
-    if places == sent:
-        return found
-    return found.quantize(decimal.Decimal(1).scaleb(-places), decimal.ROUND_HALF_UP)
+    sent = -int(number.as_tuple().exponent)
+    decimals = min(max(sent, fewest), 4)
+    if decimals != sent:
+        unit = decimal.Decimal(1).scaleb(-decimals)
+        number = number.quantize(unit, decimal.ROUND_HALF_UP)
+    return number or abs(number)  # there is no -0.00
+
+
+def parse_time(value: object) -> int | None:
+    """Read unix seconds, without their fraction; None if they're out of range."""
+    number = parse_number(value)
+    if number is None or not 0 <= number < LAST_SECOND:
+        return None
+    return int(number)
 
 
 def format_amount(value: Decimal | None, unknown: str = "-") -> str:
-    """Return a figure as text."""
+    """Return an amount as text such as 1,234.50."""
     return unknown if value is None else f"{value:,f}"
 
 
-def local_date(when: int | None) -> str:
+def format_cents(value: Decimal) -> tuple[str, str]:
+    """Return a sum in cents as text, and ', rounded' unless that's the exact sum."""
+    import decimal
+
+    cents = value.quantize(decimal.Decimal("0.01"), decimal.ROUND_HALF_UP)
+    return format_amount(cents or abs(cents)), "" if cents == value else ", rounded"
+
+
+def format_date(seconds: int | None) -> str:
     """Return unix seconds as a local date like 2022-01-31, None as ''."""
-    return "" if when is None else "%d-%02d-%02d" % time.localtime(when)[:3]
+    return "" if seconds is None else "%d-%02d-%02d" % time.localtime(seconds)[:3]
 
 
-def row_time(value: object) -> int | None:
-    """Read unix seconds, without their fraction."""
-    found = parse_number(value)
-    return int(found) if found is not None and 0 <= found < LAST_SECOND else None
-
-
-def row_id(row: dict[str, object]) -> object:
-    """Return the id of a row, which payments of the newer call keep further down."""
+def row_id(row: Row) -> object:
+    """Return the id of a row, which payments of the newer call have further down."""
     found, more = row.get("id"), row.get("metadata")
     if found is None and isinstance(more, dict):
-        found = more.get("invoice_id")
+        return more.get("invoice_id")
     return found
 
 
-def row_item(row: dict[str, object], is_charge: bool) -> str:
+def row_item(row: Row, is_charge: bool) -> str:
     """Return the description, or what a row without one stands for."""
-    text = printable(row.get("description"))
+    text = one_line(row.get("description"))
     if text or is_charge:
-        return text or printable(row.get("source")) or "Charge"
+        return text or one_line(row.get("source")) or "Charge"
     text = "Add Credit" if row.get("is_credit") is True else "Auto-Billing"
-    card = printable(row.get("last4"))[-4:]
+    card = one_line(row.get("last4"))[-4:]
     return f"{text} (card ...{card})" if card else text
 
 
-def row_detail(row: dict[str, object]) -> str:
+def row_detail(row: Row) -> str:
     """Return what a row of the newer charges call is made up of, '' for any other."""
     items = row.get("items")
     parts = [x for x in items if isinstance(x, dict)] if isinstance(items, list) else []
-    texts = (f"{part.get('type')} {part.get('description')}" for part in parts)
-    return printable("; ".join(texts))
+    pairs = ((part.get("type"), part.get("description")) for part in parts)
+    texts = (" ".join(map(one_line, pair)).strip() for pair in pairs)
+    return one_line("; ".join(filter(None, texts)))
 
 
 class Line:
-    """One row as it is shown: a charge or a payment, in whichever shape it was sent.
+    """A row as it's shown: a charge or a payment, in whichever shape it was sent.
 
-    `since` and `when` are unix seconds, the same unless the row covers a period. An
-    `amount` that cannot be read is None: it shows as '-' and is no part of any sum.
+    `since` and `when` are unix seconds, the same unless the row covers a period; `when`
+    is None without a date. An `amount` that can't be read is None: it shows as '-' and
+    is no part of any sum. `is_zero` tells that exactly 0 was sent.
     """
 
     __slots__ = (
-        "row", "id", "kind", "is_charge", "since", "when", "date", "item", "detail",
-        "quantity", "rate", "amount",
+        "row", "id", "kind", "section", "since", "when", "date", "item", "detail",
+        "quantity", "rate", "amount", "is_zero",
     )  # fmt: skip
 
-    def __init__(self, row: dict[str, object]) -> None:
-        times = [row_time(row.get(key)) for key in ("timestamp", "start", "end")]
-        known = [when for when in times if when is not None]
+    def __init__(self, row: Row) -> None:
+        times = [parse_time(row.get(key)) for key in ("timestamp", "start", "end")]
+        known = [seconds for seconds in times if seconds is not None]
         amount = parse_amount(row.get("amount"))
         self.row = row
         self.id = row_id(row)
-        self.kind = printable(row.get("type")).lower()
-        self.is_charge = self.kind not in PAYMENTS
+        self.kind = one_line(row.get("type")).lower()
+        self.section = "credits" if self.kind in PAYMENTS else "charges"
         self.since = min(known, default=0)
         self.when = max(known, default=None)
-        self.date = local_date(self.when)
-        self.item = row_item(row, self.is_charge)
+        self.date = format_date(self.when)
+        self.item = row_item(row, self.section == "charges")
         self.detail = row_detail(row)
-        self.quantity = parse_amount(row.get("quantity"), least=0)
+        self.quantity = parse_amount(row.get("quantity"), fewest=0)
         self.rate = parse_amount(row.get("rate"))
         sign = PAYMENTS.get(self.kind, 0)
         self.amount = abs(amount) * sign if amount and sign else amount
+        self.is_zero = amount == 0 and parse_number(row.get("amount")) == 0
 
     def within(self, start: int, end: int) -> bool:
-        """Tell whether the row touches the range; undated rows do."""
-        return self.when is None or (self.since <= end and self.when >= start)
+        """Tell whether the row touches a range; one without a date doesn't."""
+        return self.when is not None and self.since <= end and self.when >= start
 
 
-def side(lines: Iterable[Line], is_charge: bool) -> list[Line]:
-    """Return the charges, or the payments."""
-    return [line for line in lines if line.is_charge is is_charge]
-
-
-def lines_of(
-    rows: Iterable[dict[str, object]], start: int, end: int, only: str = ""
-) -> list[Line]:
-    """Return what is to be shown of rows, by time, those without a time at the end.
-
-    The range is unix seconds, both ends in it; `only` is 'charges', 'credits' or ''.
-    Rows whose amount would show as zero are left out.
-    """
-    lines = [line for line in map(Line, rows) if line.amount != 0]
-    if only:
-        lines = side(lines, SECTIONS[only][1])
-    lines = [line for line in lines if line.within(start, end)]
-    return sorted(lines, key=lambda line: (line.when is None, line.when or 0))
+def in_section(lines: Iterable[Line], section: str) -> list[Line]:
+    """Return the lines of a section: 'charges' or 'credits'."""
+    return [line for line in lines if line.section == section]
 
 
 def total(lines: Iterable[Line]) -> Decimal:
-    """Return the exact sum of the amounts, as they are shown."""
+    """Return the exact sum of the amounts, as they're shown."""
     from decimal import Decimal
 
     return sum((x.amount for x in lines if x.amount is not None), Decimal("0.00"))
 
 
-def current_charges(current: object) -> Decimal | None:
-    """Return what is not billed yet, from an object, a number or null."""
-    if isinstance(current, dict):
-        current = current.get("total", current.get("charges"))
-    return parse_amount(current)
+class Statement:
+    """The charges and payments of a range of dates: unix seconds, both ends in it.
 
+    `start` or `end` is None where the range is open; `only` is 'charges', 'credits' or
+    ''. `lines` are the rows in the range by date, those without a date at the end;
+    `shown` is without the amounts of 0. Raise UsageError if nothing can be in it.
+    """
 
-def invoice_number(end: int) -> int:
-    """Return the number of an invoice, which is that of the month its range ends in."""
-    year, month = time.localtime(end)[:2]
-    return year * 12 + month - 1
-
-
-def invoice_file(number: int, start: int | None, end: int | None, only: str) -> str:
-    """Return the file's name; None is an end of the range that was not asked for."""
-    parts = ("invoice", str(number), local_date(start), local_date(end), only)
-    return "_".join(part for part in parts if part) + ".pdf"
-
-
-def bill_to(user: dict[str, object]) -> list[str]:
-    """Return the lines of the customer's address that there are."""
-    keys = ("line1", "line2", "city", "zip", "country")
-    parts = (printable(user.get("billaddress_" + key)) for key in keys)
-    first, second, city, code, country = parts
-    name = printable(user.get("fullname") or user.get("username"))
-    texts = (name, first, second, f"{city} {code}".strip(), country)
-    return [text for text in texts if text]
-
-
-def find_user(client: Client) -> Row:
-    """Return the account's record, without credentials. Raises VastError."""
-    reply = client.send(Call("GET", "/api/v0/users/current/", exact=True))
-    if not isinstance(reply, dict) or "id" not in reply:
-        raise VastError("the response is not a user", BAD_REPLY)
-    user: Row = without_credentials(reply)
-    return user
-
-
-class Bills:
-    """The lines of invoices in a range, and the charges that are not billed yet."""
-
-    def __init__(self, client: Client, args: argparse.Namespace) -> None:
-        if args.only_charges and args.only_credits:
-            raise UsageError("--only_charges does not go with --only_credits")
-        self.start, self.end = args.start_date or 0, args.end_date
-        if self.end is None:
-            self.end = int(client.env.now())
+    def __init__(
+        self, start: int | None, end: int | None, now: int, only: str = ""
+    ) -> None:
+        if start is not None and start > now:
+            raise UsageError("the start date is in the future")
+        self.has_range = start is not None or end is not None
+        self.now, self.start, self.end = now, start or 0, now if end is None else end
         if self.end < self.start:
             raise UsageError("the end date is before the start date")
-        first = format_time(self.start) if args.start_date else "the beginning"
+        first = "the beginning" if start is None else format_time(start)
         self.period = f"{first} to {format_time(self.end)}"
-        if not args.quiet:
-            client.env.note(f"from {self.period}")
-        self.only = "charges" * args.only_charges + "credits" * args.only_credits
-        rows, self.current = billed(client, self.start, self.end)
-        self.lines = lines_of(rows, self.start, self.end, self.only)
+        self.reaches_today = self.end >= now
+        self.only, self.sections = only, [only] if only else list(SECTIONS)
+        self.lines: list[Line] = []
+        self.shown: list[Line] = []
+        self.undated = 0  # rows left out because they have no date
+        self.current: object = None  # what isn't billed yet, as the service sent it
+
+    def fill(self, rows: Iterable[Row], current: object = None) -> None:
+        """Take in what the service sent."""
+        lines = [line for line in map(Line, rows) if line.section in self.sections]
+        undated = [line for line in lines if line.when is None]
+        dated = [line for line in lines if line.within(self.start, self.end)]
+        self.lines = sorted(dated, key=lambda line: line.when or 0)
+        if self.has_range:
+            self.undated = len(undated)
+        else:
+            self.lines += undated
+        self.shown = [line for line in self.lines if not line.is_zero]
+        self.current = current
+
+    def not_billed(self) -> Decimal | None:
+        """Return the charges not billed yet, sent as an object or a number."""
+        current = self.current
+        if isinstance(current, dict):
+            current = current.get("total", current.get("charges"))
+        return parse_amount(current)
 
 
-def billed(client: Client, start: int, end: int) -> tuple[list[Row], object]:
-    """The rows of invoices and the current charges; where that call is retired, the
-    rows of its two successors."""
+def fetch_statement(client: Client, args: argparse.Namespace) -> Statement:
+    """Ask the service for the charges and payments that the arguments are about."""
+    if args.only_charges and args.only_credits:
+        raise UsageError("--only_charges excludes --only_credits")
+    only = "charges" if args.only_charges else ""
+    if args.only_credits:
+        only = "credits"
+    now = int(client.env.now())
+    statement = Statement(args.start_date, args.end_date, now, only)
+    if not args.quiet:
+        client.env.note(f"from {statement.period}")
+    statement.fill(*fetch_rows(client, statement.start, statement.end))
+    if statement.undated and not args.quiet:
+        rows = "1 row" if statement.undated == 1 else f"{statement.undated} rows"
+        client.env.note(f"{rows} without a date left out")
+    return statement
+
+
+def fetch_rows(client: Client, start: int, end: int) -> tuple[list[Row], object]:
+    """Return the rows of a range, and the charges not billed yet as they were sent.
+
+    Where the service has retired that call, the rows come from its two successors.
+    """
     params = {"owner": "me", "sdate": f"{start}", "edate": f"{end}"}
     params["inc_charges"] = "true"
     try:
@@ -5525,45 +5544,69 @@ def billed(client: Client, start: int, end: int) -> tuple[list[Row], object]:
     for path, column in (("/api/v1/invoices/", "when"), ("/api/v0/charges/", "day")):
         filters = json.dumps({column: {"gte": start, "lte": end}})
         params = {"select_filters": filters, "limit": "500"}
-        rows += client.pages(Call("GET", path, params=params, exact=True), "results")[0]
+        call = Call("GET", path, params=params, exact=True)
+        rows += client.pages(call, "results")[0]
     return rows, None
 
 
 INVOICE_COLUMNS = (
-    Column("ID", "id", "s", essential=True),
-    Column("Date", "date", "", essential=True),
-    Column("Type", "kind", "", essential=True),
-    Column("Description", "item", "", essential=True),
-    Column("Quantity", "quantity", "s", essential=True),
-    Column("Rate", "rate", "s", essential=True),
-    Column("Amount", "amount", "s", essential=True),
+    Column("ID", "id", "s", "id of the row", essential=True),
+    Column("Date", "date", "", "local date", essential=True),
+    Column("Type", "kind", "", "charge, payment, …"),
+    Column("Description", "item", "", "what it is for", essential=True),
+    Column("Quantity", "quantity", "s", "hours or GB"),
+    Column("Rate", "rate", "s", "$ per hour or GB"),
+    Column("Amount", "amount", "s", "$; payments are negative", essential=True),
 )
 
 
 def invoice_cells(line: Line) -> Row:
-    """What a line of an invoice shows in a table, and the fields of its row."""
+    """Return what a line shows in a table, and the fields of its row."""
     cells = {name: getattr(line, name) for name in ("id", "date", "kind", "item")}
-    cells["item"] = line.row.get("description") or line.item  # escapes and all
+    # As it was sent: a table shows control characters as escapes.
+    cells["item"] = line.row.get("description") or line.item
     for name in ("quantity", "rate", "amount"):
         value = getattr(line, name)
         cells[name] = None if value is None else f"{value:f}"
     return {**line.row, **cells}
 
 
-def show_invoices(client: Client, args: argparse.Namespace) -> Iterator[Shown]:
-    """`show invoices`: the rows, then on stderr their sums."""
-    bills = Bills(client, args)
-    rows = [line.row for line in bills.lines]
-    value = {"invoices": rows, "current": bills.current}
-    cells_of = [invoice_cells(line) for line in bills.lines]
-    yield Table(cells_of, INVOICE_COLUMNS, value)
+def show_invoices(client: Client, args: argparse.Namespace) -> Iterator[Table]:
+    """List charges and payments, then their sums on stderr.
+
+    `--raw` shows all rows of the range as they were sent, those of nothing too.
+    """
+    statement = fetch_statement(client, args)
+    rows = [line.row for line in statement.lines]
+    value = {"invoices": rows, "current": statement.current}
+    lines = statement.lines if args.raw else statement.shown
+    cells_of_lines = [invoice_cells(line) for line in lines]
+    yield Table(cells_of_lines, INVOICE_COLUMNS, value)
     if not args.quiet:
-        for title, is_charge in SECTIONS.values():
-            sum_of = total(side(bills.lines, is_charge))
-            client.env.note(f"{title.lower()}: {format_amount(sum_of)} USD")
-        client.env.note(
-            f"not billed yet: {format_amount(current_charges(bills.current))} USD"
-        )
+        for note in sum_notes(statement):
+            client.env.note(note)
+
+
+def sum_notes(statement: Statement) -> Iterator[str]:
+    """Yield the subtotals, the total and the charges not billed yet as sentences."""
+    for section in statement.sections:
+        subtotal = total(in_section(statement.shown, section))
+        yield f"{SECTIONS[section].lower()}: {format_amount(subtotal)} USD"
+    cents, rounded = format_cents(total(statement.shown))
+    yield f"total: {cents} USD{rounded}"
+    if statement.reaches_today:
+        not_billed = statement.not_billed()
+        amount = "unknown" if not_billed is None else f"{not_billed:,f} USD"
+        yield f"charges not billed yet: {amount}"
+
+
+def find_user(client: Client) -> Row:
+    """Return the account's record, without credentials. Raises VastError."""
+    reply = client.send(Call("GET", "/api/v0/users/current/", exact=True))
+    if not isinstance(reply, dict) or "id" not in reply:
+        raise VastError("the response has no user in it", BAD_REPLY)
+    user: Row = without_credentials(reply)
+    return user
 
 
 BILLS_ARGS = (
@@ -5582,489 +5625,430 @@ BILLING_COMMANDS = (
 
 # --- PDF invoice ----------------------------------------------------------------------
 
-
-class Invoice:
-    """What an invoice says; period is the range in words, date the day of issue."""
-
-    def __init__(
-        self,
-        number: int,
-        user: dict[str, object],
-        period: str,
-        date: str,
-        lines: list[Line],
-        current: object = None,
-        only: str = "",
-    ) -> None:
-        self.number, self.period, self.date = number, printable(period), date
-        self.bill_to = bill_to(user)
-        self.lines = lines
-        self.current = current_charges(current)
-        self.sections = [SECTIONS[only]] if only else list(SECTIONS.values())
-
-    def unshowable(self) -> list[str]:
-        """Return the texts of which some character shows as '?'."""
-        texts = [*self.bill_to, self.period]
-        texts += (text for line in self.lines for text in (line.item, line.detail))
-        return [
-            text
-            for text in dict.fromkeys(texts)
-            if showable(text) != text.translate(LOOKALIKES)
-        ]
-
-
-# Measures are points, counted on an A4 page from its lower left corner.
+# Measures are points, counted from the lower left corner of an A4 page.
 WIDTH, HEIGHT, LEFT, RIGHT = 595, 842, 48, 547
-TOP, BOTTOM = 786, 58  # of what stands between the margins of a page but the first
-BODY, LEADING, PADDING, BLEED = 8.5, 10.2, 2.5, 6  # stripes bleed beyond their text
-BAR_LEFT, BAR_ROOM = 100, 240
+TOP, BOTTOM = 786, 58  # the part of a page that tables may fill
+LEADING, BELOW = 10.2, 5  # from line to line; below the last line of a row
+BAR_LEFT, BAR_ROOM, ABOVE_BAR = 100, 240, 1.8
+WIDE = (LEFT - 6, RIGHT + 6)  # boxes stand out beyond texts
+TALLEST, SUMS_HEIGHT = 12, 30  # lines of a row kept together; what sums need
 
-# Red, green and blue, from 0 to 1, as PDF has them.
-INK, GREY, PALE = ".11 .13 .17", ".43 .46 .51", ".955 .965 .98"
-RULE, ACCENT = ".8 .83 .87", ".1 .27 .55"
+# Red, green and blue from 0 to 1; then size, index of the font (1 is bold), colour.
+INK, GREY, PALE = b".11 .13 .17", b".43 .46 .51", b".955 .965 .98"
+RULE, ACCENT = b".8 .83 .87", b".1 .27 .55"
+BODY, FAINT, FIGURE = (8.5, 0, INK), (8.5, 0, GREY), (11, 0, INK)
+FOOT, HEADING, STRONG, TITLE = (7.5, 0, GREY), (7.5, 1, GREY), (9, 1, INK), (11, 1, INK)
 
 ISSUER = ("Vast.ai Inc.", "100 Van Ness Ave.", "San Francisco CA 94102")
-TERMS = "Charged, do not pay"
-HELVETICA = ("Helvetica", "Helvetica-Bold")
+TERMS = ("Already charged,", "no payment due")
 
-# Heading; the edge of its texts; their room; whether that is the right edge.
-ITEM_COLUMNS = (
-    ("Item", LEFT, 256, False), ("Date", 316, 52, False), ("Quantity", 428, 58, True),
-    ("Rate", 484, 50, True), ("Amount", RIGHT, 58, True),
+# Columns: heading, x, room. A text stands to the right of x, or to its left where the
+# room is negative.
+EDGES = (("", LEFT, RIGHT - LEFT), ("", RIGHT, -200))
+HEAD_COLUMNS = (
+    ("From", LEFT, 130), ("Bill to", 190, 180), ("Date", 390, 60), ("Terms", 462, 85)
 )  # fmt: skip
-SUMS = (("", LEFT, 256, False), ("", RIGHT, 200, True))
+ITEM_COLUMNS = (
+    ("Item", LEFT, 256), ("Date", 316, 52), ("Quantity", 428, -58), ("Rate", 484, -50),
+    ("Amount", RIGHT, -58),
+)  # fmt: skip
+
+# Characters of whose glyphs borb has no name, or not the font's: that name, and which
+# character is as wide.
+GLYPHS = {
+    "Ţ": ("Tcommaaccent", "Ț"), "ţ": ("tcommaaccent", "ț"), "∆": ("Delta", "Δ"),
+    "µ": ("mu", "μ"), "ƒ": ("florin", "0"), "‐": ("hyphen", "-"), "‑": ("hyphen", "-"),
+    "¹": ("onesuperior", "("), "²": ("twosuperior", "("), "³": ("threesuperior", "("),
+    "«": ("guillemotleft", "«"), "»": ("guillemotright", "»"),
+}  # fmt: skip
 
 if TYPE_CHECKING:  # pragma: no cover - only mypy reads it
-    Place = tuple[str, int, int, bool]
-    Box = tuple[float, float, float, float, str]  # x, y, width, height, colour
-    Text = tuple[float, float, str, float, bool, str]  # x, y, text, size, bold, colour
-    Page = tuple[list[Box], list[Text]]  # the boxes lie below the texts
-    Widths = dict[str, int]  # of characters, in thousandths of the font size
+    Span = tuple[float, float]
+    Style = tuple[float, int, bytes]
+    Columns = Sequence[tuple[str, int, int]]
+    # The text of the first cell, text below it, the other cells, and the length of a
+    # bar; None in a table with stripes.
+    TableRow = tuple[str, str, Sequence[str], float | None]
 
 
-class Sheets:
-    """The pages of an invoice, filled from the top; y is how far down the last one."""
+def invoice_number(end: int) -> int:
+    """Return the number of an invoice, which is that of the month its range ends in."""
+    year, month = time.localtime(end)[:2]
+    return year * 12 + month - 1
 
-    def __init__(
-        self, widths: tuple[Widths, Widths], on_page: Callable[[int], object]
-    ) -> None:
-        self.widths = widths  # regular, bold
+
+def invoice_file(number: int, start: int | None, end: int | None, only: str) -> str:
+    """Return the file's name; None is an end of the range that was not asked for."""
+    parts = ("invoice", str(number), format_date(start), format_date(end), only)
+    return "_".join(part for part in parts if part) + ".pdf"
+
+
+def bill_to(user: Row) -> list[str]:
+    """Return the lines of the customer's address that there are."""
+    keys = ("line1", "line2", "city", "zip", "country")
+    parts = [one_line(user.get(f"billaddress_{key}"), 100) for key in keys]
+    name = one_line(user.get("fullname") or user.get("username"), 100)
+    lines = (name, *parts[:2], " ".join(parts[2:4]).strip(), parts[4])
+    return [line for line in lines if line]
+
+
+class Pages:
+    """Pages in Helvetica, each a list of PDF operators, filled from the top.
+
+    `y` is how far down the last page is; `on_page` hears how many there are.
+    """
+
+    def __init__(self, texts: list[str], on_page: Callable[[int], object]) -> None:
+        self.load_fonts(texts)
         self.on_page = on_page
-        self.pages: list[Page] = []
-        self.turn()
+        self.pages: list[list[bytes]] = []
+        self.y = 0.0
+        self.need(HEIGHT)
 
-    def turn(self) -> None:
-        """Begin a page."""
-        self.boxes: list[Box] = []
-        self.texts: list[Text] = []
-        self.pages.append((self.boxes, self.texts))
-        self.y: float = TOP
-        self.on_page(len(self.pages))
+    def load_fonts(self, texts: list[str]) -> None:
+        """Make the encoding of both fonts from the characters in use.
+
+        ASCII has its own codes; what else Helvetica has gets those from 128 on, as long
+        as they last; the rest shows as '?', and `unshowable` are the texts with such.
+        """
+        from borb.pdf import Standard14Fonts
+        from borb.pdf.font.adobe_glyph_list import AdobeGlyphList
+        from borb.pdf.primitives import name
+
+        self.fonts = [Standard14Fonts.get(x) for x in ("Helvetica", "Helvetica-Bold")]
+        used = {char for x in texts if not x.isascii() for char in x if char > "\x7f"}
+        known = sorted(char for char in used if self.char_width(char, 0))[:128]
+        lacking = used.difference(known)
+        self.unshowable = [x for x in dict.fromkeys(texts) if not lacking.isdisjoint(x)]
+        self.codes = {ord(char): ord("?") for char in lacking}
+        self.codes |= {ord(char): code for code, char in enumerate(known, 128)}
+        chars = [*map(chr, range(128)), *known]
+        self.widths = [[self.char_width(x, font) for x in chars] for font in (0, 1)]
+        names = AdobeGlyphList.ADOBE_CHARACTER_TO_CHARACTER_NAME
+        glyphs = [GLYPHS[x][0] if x in GLYPHS else names[x] for x in known]
+        encoding = {"Type": name("Encoding"), "BaseEncoding": name("WinAnsiEncoding")}
+        encoding["Differences"] = [128, *map(name, glyphs)]
+        for font in self.fonts:
+            font["Encoding"] = encoding
+
+    def char_width(self, char: str, font: int) -> int:
+        """Return thousandths of the font size, 0 if the font lacks the character."""
+        _, as_wide = GLYPHS.get(char, ("", char))
+        # borb rounds up to whole points, hence this size.
+        width: int = self.fonts[font].get_width(as_wide, font_size=1000)
+        return width
 
     def need(self, height: float) -> bool:
-        """Begin a page if this one has less left; tell whether."""
-        short = self.y - height < BOTTOM
-        if short:
-            self.turn()
-        return short
+        """Begin a page if the last one has less left; tell whether."""
+        if self.y - height >= BOTTOM:
+            return False
+        self.page: list[bytes] = []
+        self.pages.append(self.page)
+        self.y = float(TOP)
+        self.on_page(len(self.pages))
+        return True
 
-    def text(
-        self,
-        x: float,
-        text: str,
-        room: float,
-        right: bool = False,
-        size: float = BODY,
-        bold: bool = False,
-        colour: str = INK,
-    ) -> None:
-        """Write one line with its left or right edge at x, smaller if too wide."""
-        text = showable(text)
-        width = sum(map(self.widths[bold].__getitem__, text)) * size / 1000
-        if width > room:
-            size, width = size * room / width, room
-        if text:
-            at = x - width if right else x
-            self.texts.append((at, self.y, text, size, bold, colour))
+    def measure(self, text: str, style: Style) -> tuple[bytes, float]:
+        """Return the codes of a text, and its width."""
+        size, font, _ = style
+        coded = text if text.isascii() else text.translate(self.codes)
+        codes = coded.encode("latin-1")
+        return codes, sum(map(self.widths[font].__getitem__, codes)) * size / 1000
 
-    def wrap(self, text: str, room: float, most: int = LONGEST_TEXT) -> list[str]:
-        """Break text of body size into most lines at most, at blanks where it can."""
-        widths, room = self.widths[0], room * 1000 / BODY
-        lines: list[str] = []
-        text = showable(text)
-        while sum(map(widths.__getitem__, text)) > room:
-            fits, left = 0, room - widths[text[0]]
-            while left >= 0:
-                fits += 1
-                left -= widths[text[fits]]
-            if len(lines) == most - 1:
-                return [*lines, text[: fits - 1] + "…"]
-            cut = text.rfind(" ", 0, fits + 1)
-            cut = cut if cut > 0 else fits
+    def wrap(self, text: str, room: float) -> list[str]:
+        """Break a text of BODY into lines, at spaces where it can be."""
+        from bisect import bisect
+
+        def width(end: int) -> float:
+            return self.measure(text[:end], BODY)[1]
+
+        lines = []
+        while width(len(text)) > room:
+            fits = bisect(range(len(text)), room, key=width) - 1
+            space = text.rfind(" ", 0, fits + 1)
+            cut = space if space > 0 else fits
             lines.append(text[:cut])
             text = text[cut:].lstrip()
         return [*lines, text] if text else lines
 
-    def cells(
-        self,
-        columns: Iterable[Place],
-        texts: Iterable[str],
-        size: float = BODY,
-        bold: bool = False,
-        colour: str = INK,
-    ) -> None:
-        """Write a row of a table."""
-        for (_, x, room, right), text in zip(columns, texts):
-            self.text(x, text, room, right, size, bold, colour)
+    def box(self, down: float, height: float, colour: bytes, span: Span = WIDE) -> None:
+        """Fill a box whose top is that far below y."""
+        (left, right), bottom = span, self.y - down - height
+        box = (colour, left, bottom, right - left, height)
+        self.page.append(b"%s rg %.2f %.2f %.2f %.2f re f" % box)
 
-    def paragraphs(
-        self, x: float, texts: Iterable[str], room: float, most: int, colour: str = INK
-    ) -> None:
-        """Write texts below each other, each on most lines at most."""
-        for text in texts:
-            for line in self.wrap(text, room, most):
-                self.text(x, line, room, colour=colour)
-                self.y -= LEADING + 1
+    def line(self, down: float, style: Style, columns: Columns, *texts: str) -> None:
+        """Go down and write texts in columns, smaller where they're too wide."""
+        self.y -= down
+        for (_, x, room), text in zip(columns, texts):
+            if not text:
+                continue
+            size, font, colour = style
+            codes, width = self.measure(text, style)
+            if width > abs(room):
+                size, width = size * abs(room) / width, abs(room)
+            left = x if room > 0 else x - width
+            for special in (b"\\", b"(", b")"):
+                codes = codes.replace(special, b"\\" + special)
+            drawn = (font, size, colour, left, self.y, codes)
+            self.page.append(b"BT /F%d %.2f Tf %s rg %.2f %.2f Td (%s) Tj ET" % drawn)
 
-    def stripe(self, height: float, colour: str) -> None:
-        """Fill the height below y, from margin to margin."""
-        width = RIGHT - LEFT + 2 * BLEED
-        self.boxes.append((LEFT - BLEED, self.y - height, width, height, colour))
+    def headings(self, title: str, columns: Columns) -> None:
+        """Draw the title of a table and the headings of its columns."""
+        self.line(12, TITLE, EDGES, title)
+        self.line(17, HEADING, columns, *(heading for heading, _, _ in columns))
+        self.box(5, 0.6, INK)
+        self.y -= 6
 
-    def headings(self, title: str, columns: Sequence[Place]) -> None:
-        """Write the title of a table and the headings of its columns."""
-        self.y -= 12
-        self.text(LEFT, title, RIGHT - LEFT, size=11, bold=True)
-        self.y -= 17
-        self.cells(columns, [column[0] for column in columns], 7.5, True, GREY)
-        self.y -= 5
-        self.stripe(0.6, INK)
-        self.y -= 1
+    def table(self, title: str, columns: Columns, rows: Sequence[TableRow]) -> None:
+        """Draw headings and rows; the last row leaves room for sums.
 
-    def sums(self, columns: Sequence[Place], texts: Iterable[str]) -> None:
-        """Write a row of sums below a line."""
-        self.stripe(0.6, INK)
-        self.y -= 13
-        self.cells(columns, texts, 9, True)
+        Only a row of more than TALLEST lines may go over to the next page.
+        """
+        self.headings(title, columns)
+        for index, (first, below, others, bar) in enumerate(rows):
+            lines = [(text, BODY) for text in self.wrap(first, columns[0][2])]
+            lines += [(text, FAINT) for text in self.wrap(below, columns[0][2])]
+            above = 0 if bar is None else ABOVE_BAR
+            ahead = SUMS_HEIGHT if index + 1 == len(rows) else 0
+            for start in range(0, len(lines), TALLEST):
+                part = lines[start : start + TALLEST]
+                height = above + len(part) * LEADING + BELOW
+                if self.need(height + ahead):
+                    self.headings(f"{title} (continued)", columns)
+                if bar:
+                    self.box(above + 3.7, 8, ACCENT, (BAR_LEFT, BAR_LEFT + bar))
+                elif bar is None and index % 2:
+                    self.box(0, height, PALE)
+                self.y -= above
+                for text, style in part:
+                    self.line(LEADING, style, columns, text, *others)
+                    others = ()  # they stand beside the first line
+                self.y -= BELOW
+
+    def sums(self, columns: Columns, *texts: str) -> None:
+        """Draw a row of sums below a rule."""
+        self.box(0, 0.6, INK)
+        self.line(13, STRONG, columns, *texts)
         self.y -= 22
 
 
-def draw_panel(sheets: Sheets, invoice: Invoice) -> None:
-    """Draw the range and the sums that the invoice is about."""
-    parts = invoice.sections if len(invoice.sections) > 1 else []
-    columns = [(title, x, 82, True) for (title, _), x in zip(parts, (320, 415))]
-    sums = [format_amount(total(side(invoice.lines, is_charge))) for _, is_charge in parts]
-    sheets.stripe(60, PALE)
-    sheets.y -= 20
-    sheets.text(LEFT + 4, "Range", 182, colour=GREY)
-    sheets.cells(columns, [column[0] for column in columns], colour=GREY)
-    sheets.text(RIGHT - 4, "Total (USD)", 115, True, colour=GREY)
-    sheets.y -= 21
-    low = sheets.y - 39
-    sheets.cells(columns, sums, 11)
-    sheets.text(RIGHT - 4, format_amount(total(invoice.lines)), 115, True, 17, True)
-    period = invoice.period.replace(" to ", "\nto ", 1).split("\n")
-    sheets.y += (len(period) - 1) * LEADING / 2
-    sheets.paragraphs(LEFT + 4, period, 182, 1)
-    sheets.y = low
+class Invoice(Pages):
+    """A statement drawn as an invoice to a user of the service."""
 
+    def __init__(
+        self, statement: Statement, user: Row, on_page: Callable[[int], object]
+    ) -> None:
+        self.statement, self.lines = statement, statement.shown
+        self.number, self.bill_to = invoice_number(statement.end), bill_to(user)
+        self.titles = [SECTIONS[section] for section in statement.sections]
+        self.created = time.localtime(statement.now)
+        self.period = one_line(statement.period)
+        texts = [*self.bill_to, self.period]  # all that may have any characters
+        for line in self.lines:
+            texts += (line.item, line.detail)
+        super().__init__(texts, on_page)
+        self.head()
+        for section in statement.sections:
+            self.section(section)
+        self.months()
+        self.end()
+        self.margins()
 
-def draw_head(sheets: Sheets, invoice: Invoice) -> None:
-    """Draw what stands above the tables."""
-    sheets.boxes.append((0, HEIGHT - 6, WIDTH, 6, ACCENT))
-    sheets.y = HEIGHT - 72
-    sheets.text(LEFT, "Invoice", 120, size=28, bold=True)
-    sheets.text(LEFT + 112, str(invoice.number), 120, size=28, colour=GREY)
-    sheets.text(RIGHT, ISSUER[0], 120, True, 15, True, ACCENT)
-    lows = []
-    for x, room, name, texts in (
-        (LEFT, 130, "From", ISSUER), (190, 180, "Bill to", invoice.bill_to),
-        (390, 60, "Date", [invoice.date]), (462, 85, "Terms", [TERMS]),
-    ):  # fmt: skip
-        sheets.y = HEIGHT - 108
-        sheets.text(x, name, room, colour=GREY)
-        sheets.y -= LEADING + 3
-        sheets.paragraphs(x, texts, room, 3)
-        lows.append(sheets.y)
-    sheets.y = min(lows) - 8
-    draw_panel(sheets, invoice)
+    def subtotals(self, lines: list[Line]) -> list[str]:
+        """Return the sums of lines, one for each section."""
+        parts = [in_section(lines, section) for section in self.statement.sections]
+        return [format_amount(total(part)) for part in parts]
 
+    def head(self) -> None:
+        """Draw what stands above the tables."""
+        self.y = HEIGHT
+        self.box(0, 6, ACCENT, (0, WIDTH))
+        self.line(72, (28, 1, INK), EDGES, "Invoice")
+        self.line(0, (28, 0, GREY), [("", LEFT + 112, 120)], f"{self.number}")
+        self.line(0, (15, 1, ACCENT), EDGES[1:], ISSUER[0])
+        top, room = self.y - 36, HEAD_COLUMNS[1][2]
+        bill_to = [line for text in self.bill_to for line in self.wrap(text, room)]
+        date = time.strftime("%Y-%m-%d", self.created)
+        parties = (ISSUER, bill_to, [date], TERMS)
+        for column, texts in zip(HEAD_COLUMNS, parties):
+            self.y = top
+            self.line(0, FAINT, [column], column[0])
+            self.y -= 2
+            for text in texts:
+                self.line(LEADING + 1, BODY, [column], text)
+        self.y = top - 21.2 - max(map(len, parties)) * (LEADING + 1)
+        self.panel()
 
-def draw_table(sheets: Sheets, title: str, lines: list[Line]) -> None:
-    """Draw a section: its rows in stripes, then its subtotal."""
-    sheets.need(90)
-    sheets.headings(title, ITEM_COLUMNS)
-    room = ITEM_COLUMNS[0][2]
-    for index, line in enumerate(lines):
-        texts = [(text, INK) for text in sheets.wrap(line.item, room)]
-        texts += [(text, GREY) for text in sheets.wrap(line.detail, room)]
-        # Only very long rows go over to the next page; the subtotal follows a row.
-        tail = 30 if line is lines[-1] else 0
-        for place, (text, colour) in enumerate(texts):
-            first, last = place == 0, place + 1 == len(texts)
-            together = min(len(texts), 12) if first else 1
-            if sheets.need(together * LEADING + 2 * PADDING + tail):
-                sheets.headings(title + " (continued)", ITEM_COLUMNS)
-            if index % 2:
-                sheets.stripe(LEADING + PADDING * (first + last), PALE)
-            sheets.y -= LEADING - 2.5 + PADDING * first
-            sheets.texts.append((LEFT, sheets.y, text, BODY, False, colour))
-            if first:
-                quantity, rate = format_amount(line.quantity, ""), format_amount(line.rate, "")
-                figures = (line.date or "-", quantity, rate, format_amount(line.amount))
-                sheets.cells(ITEM_COLUMNS[1:], figures)
-            sheets.y -= 2.5 + PADDING * last
-    sheets.sums(SUMS, ("Total " + title.lower(), format_amount(total(lines))))
+    def panel(self) -> None:
+        """Draw the range and the sums that the invoice is about."""
+        cents, rounded = format_cents(total(self.lines))
+        bottom = self.y - 80
+        columns = [("Range", LEFT + 4, 182), (f"Total (USD{rounded})", RIGHT - 4, -115)]
+        if len(self.titles) > 1:
+            columns += [(title, x, -82) for title, x in zip(self.titles, (320, 415))]
+        self.box(0, 60, PALE)
+        self.line(20, FAINT, columns, *(heading for heading, _, _ in columns))
+        self.line(21, (17, 1, INK), columns[1:], cents)
+        self.line(0, FIGURE, columns[2:], *self.subtotals(self.lines))
+        first, _, last = self.period.partition(" to ")
+        self.line(-LEADING / 2, BODY, columns, first)
+        self.line(LEADING + 1, BODY, columns, f"to {last}")
+        self.y = bottom
 
+    def section(self, section: str) -> None:
+        """Draw the lines of a section, if there are any, and their subtotal."""
+        lines, title = in_section(self.lines, section), SECTIONS[section]
+        rows: list[TableRow] = []
+        for line in lines:
+            numbers = (line.quantity, line.rate)
+            cells = [line.date or "-", *(format_amount(x, "") for x in numbers)]
+            cells.append(format_amount(line.amount))
+            rows.append((line.item, line.detail, cells, None))
+        if rows:
+            self.need(90)
+            self.table(title, ITEM_COLUMNS, rows)
+            self.sums(EDGES, f"Total {title.lower()}", format_amount(total(lines)))
 
-def draw_months(sheets: Sheets, invoice: Invoice) -> None:
-    """Draw the sums of each month, with a bar as long as its charges."""
+    def months(self) -> None:
+        """Draw the sums of each month, with a bar as long as its charges."""
+        months: dict[str, list[Line]] = {}
+        for line in self.lines:
+            months.setdefault(line.date[:7] or "No date", []).append(line)
+        charges = [total(in_section(lines, "charges")) for lines in months.values()]
+        rows: list[TableRow] = []
+        for (month, lines), charged in zip(months.items(), charges):
+            bar = float(charged / max(charges)) * BAR_ROOM if charged > 0 else 0
+            rows.append((month, "", self.subtotals(lines), bar))
+        edges = (RIGHT - 97, RIGHT)[-len(self.titles) :]
+        columns = [("Month", LEFT, 50)]
+        columns += [(title, x, -92) for title, x in zip(self.titles, edges)]
+        if rows:
+            # On one page with the grand total, if it fits on one.
+            self.need(min(140 + 17 * len(rows), TOP - BOTTOM))
+            self.table("Summary by month", columns, rows)
+            self.sums(columns, "Total", *self.subtotals(self.lines))
 
-    def sums(lines: list[Line]) -> list[str]:
-        return [format_amount(total(side(lines, part))) for _, part in invoice.sections]
+    def end(self) -> None:
+        """Draw the grand total and the notes below it."""
+        self.need(70)
+        if not self.lines:
+            titles = " or ".join(self.titles).lower()
+            self.line(20, FIGURE, EDGES, f"No {titles} in this range.")
+            self.y -= 30
+        cents, rounded = format_cents(total(self.lines))
+        self.sums(EDGES, f"Grand total (USD{rounded})", cents)
+        self.line(0, FAINT, EDGES, f"All amounts are in US dollars. {' '.join(TERMS)}.")
+        not_billed = self.statement.not_billed()
+        if self.statement.reaches_today and not_billed is not None:
+            text = f"Charges not billed yet: {format_amount(not_billed)}."
+            self.line(LEADING + 1, FAINT, EDGES, text)
+        unread = sum(line.amount is None for line in self.lines)
+        if unread:
+            text = f"Rows without a readable amount, in no sum: {unread}."
+            self.line(LEADING + 1, FAINT, EDGES, text)
 
-    edges = (RIGHT - 97, RIGHT)[-len(invoice.sections) :]
-    columns = [("Month", LEFT, 50, False)]
-    columns += [(title, x, 92, True) for (title, _), x in zip(invoice.sections, edges)]
-    months: dict[str, list[Line]] = {}
-    for line in invoice.lines:
-        months.setdefault(line.date[:7] or "No date", []).append(line)
-    bars = {month: total(side(lines, True)) for month, lines in months.items()}
-    longest = max(bars.values())
-    sheets.need(min(140 + 17 * len(months), TOP - BOTTOM))
-    sheets.headings("Summary by month", columns)
-    for month, lines in months.items():
-        if sheets.need(60):
-            sheets.headings("Summary by month (continued)", columns)
-        sheets.y -= 12
-        sheets.cells(columns, (month, *sums(lines)))
-        if bars[month] > 0:
-            length = float(bars[month] / longest) * BAR_ROOM
-            sheets.boxes.append((BAR_LEFT, sheets.y - 1.5, length, 8, ACCENT))
-        sheets.y -= 5
-    sheets.sums(columns, ("Total", *sums(invoice.lines)))
+    def margins(self) -> None:
+        """Draw the foot of each page, and the head of each but the first."""
+        for number, page in enumerate(self.pages, 1):
+            self.page = page
+            if number > 1:
+                self.y = HEIGHT - 38
+                self.line(0, STRONG, EDGES, f"Invoice {self.number}")
+                self.line(0, (9, 1, ACCENT), EDGES[1:], ISSUER[0])
+                self.box(8, 0.6, RULE)
+            self.y = 32
+            self.box(-14, 0.6, RULE)
+            number_text = f"Page {number} of {len(self.pages)}"
+            self.line(0, FOOT, EDGES, ", ".join(ISSUER), number_text)
 
+    def info(self) -> dict[str, str]:
+        """Return what the file says of itself; its producer stays borb, as licensed."""
+        from borb.pdf.primitives import hexstr
 
-def draw_end(sheets: Sheets, invoice: Invoice) -> None:
-    """Draw the grand total and the notes below it."""
-    unread = sum(line.amount is None for line in invoice.lines)
-    notes = [f"All amounts are in US dollars. {TERMS}."]
-    if invoice.current is not None:
-        notes.append(f"Charges not billed yet: {format_amount(invoice.current)}.")
-    if unread:
-        notes.append(f"Rows without a readable amount, in no sum: {unread}.")
-    sheets.need(70)
-    if not invoice.lines:
-        names = " or ".join(title.lower() for title, _ in invoice.sections)
-        sheets.y -= 20
-        sheets.text(LEFT, f"No {names} in this range.", RIGHT - LEFT, size=11)
-        sheets.y -= 30
-    grand = format_amount(total(invoice.lines))
-    sheets.sums(SUMS, ("Grand total (USD)", grand))
-    sheets.paragraphs(LEFT, notes, RIGHT - LEFT, 1, GREY)
+        info = {"Title": f"Invoice {self.number}", "Author": ISSUER[0]}
+        info["Subject"] = f"{' and '.join(self.titles)}, {self.period}"
+        # In hexadecimal, because borb does not escape text and fails beyond Latin-1.
+        for key, text in info.items():
+            info[key] = hexstr(f"\ufeff{text}".encode("utf-16-be").hex())
+        zone = time.strftime("%z", self.created)
+        date = time.strftime("D:%Y%m%d%H%M%S", self.created) + f"{zone[:3]}'{zone[3:]}'"
+        return {**info, "CreationDate": date, "ModDate": date}
 
+    def as_file(self) -> bytes:
+        """Return the invoice as a PDF file."""
+        import hashlib
+        import io
 
-def draw_margins(sheets: Sheets, invoice: Invoice) -> None:
-    """Write the foot of each page, and the head of each but the first."""
-    for index, page in enumerate(sheets.pages, 1):
-        sheets.boxes, sheets.texts = page
-        if index > 1:
-            sheets.y = HEIGHT - 38
-            sheets.text(LEFT, f"Invoice {invoice.number}", 200, False, 9, True)
-            sheets.text(RIGHT, ISSUER[0], 200, True, 9, True, ACCENT)
-            sheets.y -= 8
-            sheets.stripe(0.6, RULE)
-        sheets.y = 46
-        sheets.stripe(0.6, RULE)
-        sheets.y = 32
-        place = f"Page {index} of {len(sheets.pages)}"
-        sheets.text(LEFT, ", ".join(ISSUER), 300, False, 7.5, colour=GREY)
-        sheets.text(RIGHT, place, 100, True, 7.5, colour=GREY)
+        from borb.pdf import PDF, Document, Page
+        from borb.pdf.primitives import hexstr, name
 
-
-def draw(
-    invoice: Invoice,
-    widths: tuple[Widths, Widths],
-    on_page: Callable[[int], object],
-) -> list[Page]:
-    """Lay an invoice out on pages; on_page hears how many there are so far."""
-    sheets = Sheets(widths, on_page)
-    draw_head(sheets, invoice)
-    for title, is_charge in invoice.sections:
-        lines = side(invoice.lines, is_charge)
-        if lines:
-            draw_table(sheets, title, lines)
-    if invoice.lines:
-        draw_months(sheets, invoice)
-    draw_end(sheets, invoice)
-    draw_margins(sheets, invoice)
-    return sheets.pages
-
-
-def encoded(text: str) -> list[tuple[str, str]]:
-    """Split text into pairs of a font and its codes, as characters up to U+00FF."""
-    if text.isascii():
-        return [("F", text)]
-    codes = {ord(char): 128 + index for index, char in enumerate(LATIN)}
-    return [
-        (
-            ("L", run.translate(codes))
-            if run[0] in LATIN
-            else ("F", run.encode("cp1252").decode("latin-1"))
+        document, digest = Document(), hashlib.sha256()
+        for operators in self.pages:
+            page = Page()
+            contents = page["Contents"]
+            contents["DecodedBytes"] = b"\n".join(operators)
+            digest.update(contents["DecodedBytes"])
+            # borb's writer takes time by the square of the number of values, so that
+            # a page keeps no more than it must and inherits the rest.
+            page.clear()
+            page.update(Type=name("Page"), Contents=contents)
+            document.append_page(page)
+        trailer = document["Trailer"]
+        trailer["ID"] = [hexstr(digest.hexdigest()[:32])] * 2
+        trailer["Info"].update(self.info())
+        fonts = {f"F{index}": font for index, font in enumerate(self.fonts)}
+        trailer["Root"]["Pages"].update(
+            Resources={"Font": fonts}, MediaBox=[0, 0, WIDTH, HEIGHT]
         )
-        for run in re.findall(f"[{LATIN}]+|[^{LATIN}]+", text)
-    ]
-
-
-def operators(page: Page) -> bytes:
-    """Return the PDF operators that draw a page."""
-    boxes, texts = page
-    out = ["%s rg %.2f %.2f %.2f %.2f re f" % (box[4], *box[:4]) for box in boxes]
-    out.append("BT")
-    state = None
-    for x, y, text, size, bold, colour in texts:
-        out.append("1 0 0 1 %.2f %.2f Tm" % (x, y))
-        for font, codes in encoded(text):
-            if state != (font, size, bold, colour):
-                state = font, size, bold, colour
-                out.append(f"/{font}{bold:d} {size:.2f} Tf {colour} rg")
-            codes = codes.replace("\\", "\\\\").replace("(", "\\(")
-            out.append("(%s) Tj" % codes.replace(")", "\\)"))
-    out.append("ET")
-    return "\n".join(out).encode("latin-1")
-
-
-def font_widths(font: str) -> Widths:
-    """Return the widths of all that a font can show."""
-    from borb.pdf import Standard14Fonts
-
-    # borb has these under other names; here are others as wide in either weight.
-    twins = {"ƒ": "0", "¹": "(", "²": "(", "³": "(", "µ": "μ"}
-    chars = bytes(range(32, 256)).decode("cp1252", "ignore") + LATIN
-    # At size 1000, because borb rounds up to whole points.
-    width = Standard14Fonts.get(font).get_width
-    return {char: width(twins.get(char, char), font_size=1000) for char in chars}
-
-
-def pdf_fonts() -> dict[str, object]:
-    """Return the fonts: F0 and F1 (bold) in cp1252, L0 and L1 with LATIN."""
-    from borb.pdf import Standard14Fonts
-    from borb.pdf.font.adobe_glyph_list import AdobeGlyphList
-    from borb.pdf.primitives import name
-
-    names = AdobeGlyphList.ADOBE_CHARACTER_TO_CHARACTER_NAME
-    latin = {"Type": name("Encoding"), "BaseEncoding": name("WinAnsiEncoding")}
-    latin["Differences"] = [128, *(name(names[char]) for char in LATIN)]
-    fonts = {}
-    for index, font in enumerate(HELVETICA):
-        fonts[f"F{index}"] = Standard14Fonts.get(font)
-        fonts[f"L{index}"] = Standard14Fonts.get(font)
-        fonts[f"L{index}"]["Encoding"] = latin
-    return fonts
-
-
-def pdf_facts(invoice: Invoice, created: datetime) -> dict[str, str]:
-    """Return what the file says of itself; its producer stays borb, by its licence."""
-    from borb.pdf.primitives import hexstr
-
-    titles = " and ".join(title for title, _ in invoice.sections)
-    facts = {
-        "Title": f"Invoice {invoice.number}",
-        "Author": ISSUER[0],
-        "Subject": f"{titles}, {invoice.period}",
-    }
-    # In hexadecimal, because borb does not escape text and fails beyond Latin-1.
-    for key, text in facts.items():
-        facts[key] = hexstr(f"\ufeff{text}".encode("utf-16-be").hex())
-    zone = created.astimezone().strftime("%z")
-    date = created.astimezone().strftime("D:%Y%m%d%H%M%S") + f"{zone[:3]}'{zone[3:5]}'"
-    return {**facts, "CreationDate": date, "ModDate": date}
+        stream = io.BytesIO()
+        PDF.write(what=document, where_to=stream)
+        return stream.getvalue()
 
 
 def load_borb() -> None:
-    """Import borb, and keep it to its task. Raises UsageError when it is not there."""
+    """Import borb, and keep it to its task. Raise UsageError when it isn't there."""
     try:
         from borb.pdf import UsageStatistics
     except ImportError:
-        hint = "python3 -m pip install 'borb>=3.0.9,<4'"
-        raise UsageError(f"the PDF needs borb, to be had by: {hint}", "borb") from None
+        msg = "the PDF needs borb; run: python3 -m pip install 'borb>=3.0.9,<4'"
+        raise UsageError(msg, "borb") from None
     # Else borb reports over the network when Python ends, and takes over Ctrl-C.
     UsageStatistics.opt_out()
 
 
-def invoice_pdf(
-    invoice: Invoice, created: datetime, on_page: Callable[[int], object]
-) -> tuple[bytes, int]:
-    """Return an invoice as a PDF file, and the number of its pages."""
-    load_borb()
-    import hashlib
-    import io
-
-    from borb.pdf import PDF, Document, Page
-    from borb.pdf.primitives import hexstr, name
-
-    regular, bold = map(font_widths, HELVETICA)
-    pages = draw(invoice, (regular, bold), on_page)
-    document, digest = Document(), hashlib.sha256()
-    for drawn in pages:
-        page = Page()
-        contents = page["Contents"]
-        contents["DecodedBytes"] = operators(drawn)
-        digest.update(contents["DecodedBytes"])
-        # borb's writer takes time by the square of the number of values, so that
-        # a page keeps no more than it must and inherits the rest.
-        page.clear()
-        page.update(Type=name("Page"), Contents=contents)
-        document.append_page(page)
-    trailer = document["Trailer"]
-    trailer["ID"] = [hexstr(digest.hexdigest()[:32])] * 2
-    trailer["Info"].update(pdf_facts(invoice, created))
-    trailer["Root"]["Pages"].update(
-        Resources={"Font": pdf_fonts()}, MediaBox=[0, 0, WIDTH, HEIGHT]
-    )
-    stream = io.BytesIO()
-    PDF.write(what=document, where_to=stream)
-    return stream.getvalue(), len(pages)
+MANY_ROWS = 2000  # from here on a PDF takes long enough to show progress
+STDOUT = ("-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
 
 
-def generate_pdf(client: Client, args: argparse.Namespace) -> Iterator[Shown]:
-    """`generate pdf-invoices`: draws the invoice and says where it is."""
-    from datetime import datetime
-
-    if args.output == "-" and args.raw:
-        raise UsageError("--raw does not go with --output -: there is one stdout")
+def generate_pdf(client: Client, args: argparse.Namespace) -> Iterator[Result | bytes]:
+    """Draw an invoice; tell where it is, or yield the file if it's for stdout."""
+    to_stdout = args.output in STDOUT
+    if to_stdout and args.raw:
+        raise UsageError("--raw excludes --output -: there is one stdout")
     if not args.dry_run:
         load_borb()
-    bills = Bills(client, args)
-    world, number = client.env, invoice_number(bills.end)
-    created = datetime.fromtimestamp(int(world.now())).astimezone()
-    invoice = Invoice(
-        number,
-        find_user(client),
-        bills.period,
-        f"{created:%Y-%m-%d}",
-        bills.lines,
-        bills.current,
-        bills.only,
-    )
-    for text in () if args.quiet else invoice.unshowable():
-        world.note(f"letters that the PDF cannot show, '?' there: {text}")
-    busy = len(bills.lines) > MANY_ROWS
-    content, pages = invoice_pdf(
-        invoice, created, lambda page: world.progress(f"page {page}") if busy else None
-    )
-    ends = args.start_date, args.end_date
-    path = args.output or invoice_file(number, *ends, bills.only)
-    sum_text = f"{total(bills.lines):f}"
-    value = {"path": path, "pages": pages, "rows": len(bills.lines), "total": sum_text}
-    if path == "-":
+    statement, env = fetch_statement(client, args), client.env
+
+    def on_page(number: int) -> None:
+        if len(statement.shown) > MANY_ROWS:
+            env.progress(f"page {number}")
+
+    invoice = Invoice(statement, find_user(client), on_page)
+    if not args.quiet:
+        for text in invoice.unshowable:
+            env.note(f"characters the PDF font lacks, shown as '?': {text}")
+    content = invoice.as_file()
+    if to_stdout:
         yield content
-    else:
-        write_file(path, content)
-        yield Result(value, path)
-
-
-MANY_ROWS = 2000
+        return
+    ends = args.start_date, args.end_date
+    path = args.output or invoice_file(invoice.number, *ends, statement.only)
+    write_file(path, content)
+    count, sum_text = len(statement.shown), f"{total(statement.shown):f}"
+    pages = len(invoice.pages)
+    value = {"path": path, "pages": pages, "rows": count, "total": sum_text}
+    yield Result(value, path)
 
 
 PDF_COMMANDS = (
