@@ -577,6 +577,7 @@ NUMBER = r"(?ai)[+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?"
 # Suffixes that a number may have, by the unit in which it is read.
 SUFFIXES: dict[str, dict[str, float]] = {
     "0..1": {"%": 0.01},
+    "%": {"%": 1},
     "GB": {"mb": 0.001, "gib": 1, "gb": 1, "tb": 1000},
     "seconds": {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800},
     "hours": {"h": 1, "d": 24},
@@ -604,7 +605,7 @@ def parse_quantity(text: str, unit: str = "") -> float | None:
     if unit.startswith("$"):
         text = text.removeprefix("$")
     for suffix, factor in SUFFIXES.get(unit, {}).items():
-        value = as_number(text.removesuffix(suffix))
+        value = as_number(text.removesuffix(suffix).rstrip())
         if text.endswith(suffix) and value is not None:
             return round(value * factor, 12)
     return as_number(text)
@@ -2270,22 +2271,32 @@ def named_fields(
     if "reliability" in known:
         known["reliability2"] = known["reliability"]
     for column in columns:
-        field = known.get(column.field)
-        if field and column.heading not in known:
-            factor = field.factor if column.scale == 1 else round(1 / column.scale, 9)
-            known[column.heading] = Field(
-                column.heading, field.kind, "", field.help, field.wire, factor
-            )
+        field = known.get(column.field or column.heading)
+        if field:
+            shown = as_shown(field, column)
+            known.setdefault(column.heading, shown)
+            known.setdefault(column.heading.lower(), shown)
     return known
+
+
+def as_shown(field: Field, column: Column) -> Field:
+    """Return a field under a column's heading, in the unit that the column shows."""
+    factor = round(1 / column.scale, 9)
+    same = factor == field.factor
+    unit = field.unit if same else "%" if column.scale == 100 else ""
+    most = field.most if same else float("inf")
+    return Field(
+        column.heading, field.kind, unit, field.help, field.wire, factor, most
+    )
 
 
 WORD_OPERATORS = {
     name: name for name in ("eq", "neq", "gt", "gte", "lt", "lte", "in", "notin")
 } | {"nin": "notin"}
-OPERATORS = WORD_OPERATORS | {
+OPERATORS = {
     "=": "eq", "==": "eq", "!=": "neq",
     ">": "gt", ">=": "gte", "<": "lt", "<=": "lte",
-}  # fmt: skip
+} | WORD_OPERATORS  # fmt: skip
 
 TOKEN = r"""(?x)(?P<space> (?: [\s,] | \\+ (?: n? (?=\s|$) ) )+ )
       | (?P<quoted> "[^"]*" | '[^']*' )
@@ -2488,7 +2499,7 @@ class Query:
             kind = "quoted" if re.fullmatch("\"[^\"]*\"|'[^']*'", match[1]) else "word"
             element = Token(kind, match[1], *(start + at for at in match.span(1)))
             if kind == "word" and re.search("[\"'\\[]", match[1]):
-                raise self.error("quote the whole element, or nothing of it", element)
+                raise self.error("quote the whole element, or none of it", element)
             values.append(self.scalar(field, element))
         return values
 
@@ -2512,10 +2523,10 @@ class Query:
                 f"'{field.name}' is compared with {VALUES[field.kind]}, not '{text}'",
                 token,
             )
-        if field.kind in ("bool", "version"):
-            return value
         if value > field.most:
             self.suspicious(field, value)
+        if field.factor == 1:
+            return value
         scaled = value * field.factor
         return round(scaled) if field.factor > 1 else round(scaled, 12)
 
@@ -2622,31 +2633,38 @@ def parse_order(
 
 
 def row_fields(rows: Sequence[Row], columns: Sequence[Column]) -> dict[str, Field]:
-    """Return what rows can be filtered by: their own fields and the table's headings,
-    in any case of letters; numbers in the units of searches."""
-    numeric: dict[str, bool] = {}
+    """Return what rows can be filtered by: their own fields and the table's headings;
+    numbers in the units of searches."""
+    types: dict[str, set[type]] = {}
     for row in rows:
         for name, value in row.items():
-            if isinstance(value, (int, float)) and not isinstance(value, bool):
-                numeric.setdefault(name, True)
-            elif value is not None and not isinstance(value, bool):
-                numeric[name] = False
-    own = [Field(name, "float" if number else "text") for name, number in numeric.items()]
-    known = named_fields(own)
-    for field in FIELDS:
-        if numeric.get(field.wire) or field.kind == "bool":
-            known[field.name] = known[field.wire] = field
+            types.setdefault(name, set()).add(type(value))
+    own = {name: Field(name, kind_of(found)) for name, found in types.items()}
     for column in columns:
-        kind = "float" if column.format else "text"
-        factor = 1 / column.scale
-        heading = Field(column.heading, kind, "", "", column.heading, factor)
-        known.setdefault(column.heading, heading)
-        known.setdefault(column.heading.lower(), heading)
-        if column.field:
-            known.setdefault(column.field, Field(column.field, kind))
-    if "status" in known:
-        known.setdefault("state", known["status"])
+        name = column.field or column.heading
+        if name not in own or (column.format and own[name].kind == "text"):
+            own[name] = Field(name, "float" if column.format else "text")
+    for field in FIELDS:
+        kinds = (own[field.wire].kind, field.kind) if field.wire in own else ("", "")
+        if kinds in SAME_UNIT or kinds[1] == "bool":
+            own[field.name] = field
+    known = named_fields(own.values(), columns)
+    for name, other in (("state", "status"), ("reliability", "reliability2")):
+        if other in known:
+            known.setdefault(name, known[other])
     return known
+
+
+# The kinds of a row's field and of a search's field whose values are alike.
+SAME_UNIT = {("float", "float"), ("float", "int"), ("text", "country")}
+
+
+def kind_of(types: set[type]) -> str:
+    """Return the kind of a field whose values have these types."""
+    types = types - {type(None)}
+    if types == {bool}:
+        return "bool"
+    return "float" if types and types <= {int, float} else "text"
 
 
 def matches(value: object, tests: Mapping[str, Any]) -> bool:
@@ -2654,8 +2672,10 @@ def matches(value: object, tests: Mapping[str, Any]) -> bool:
     letters, with _ for a space."""
 
     def same(other: object) -> bool:
-        texts = (str(text).replace("_", " ").strip().lower() for text in (value, other))
-        return value == other if None in (value, other) else len(set(texts)) == 1
+        if other is None or value in (None, other):
+            return (None if value == "" else value) == other
+        texts = (str(each).replace("_", " ").strip().lower() for each in (value, other))
+        return len(set(texts)) == 1
 
     size = as_number(value) if isinstance(value, str) else value
     for operator, wanted in tests.items():
@@ -2677,20 +2697,25 @@ def matching_rows(
     rows: list[Row], query: str, columns: Sequence[Column]
 ) -> list[Row]:
     """Return the rows that pass a query, decided here. Raises QueryError."""
-    filters, _ = parse_query(query, {}, row_fields(rows, columns))
-    computed = {column.heading: column for column in columns}
-    found = []
-    for row in rows:
-        values = {
-            name: row[name]
-            if name in row or name not in computed
-            else computed[name].values([row], time.time())[0]
-            for name in filters
-            if name in row or name in computed
-        }
-        if all(matches(values.get(name), tests) for name, tests in filters.items()):
-            found.append(row)
-    return found
+    if not rows:  # their fields are not known
+        return rows
+    fields = row_fields(rows, columns)
+    filters, _ = parse_query(query, {}, fields)
+    computed = {column.field or column.heading: column for column in columns}
+
+    def value(row: Row, name: str) -> object:
+        value = row.get(name)
+        if value is None and name in computed:
+            value = computed[name].values([row], time.time())[0]
+        if fields[name].kind == "country" and isinstance(value, str):
+            return value.rpartition(", ")[2]  # of "Oregon, US"
+        return value
+
+    return [
+        row
+        for row in rows
+        if all(matches(value(row, name), tests) for name, tests in filters.items())
+    ]
 
 
 def video_memory(row: Row, now: float) -> object:
@@ -2794,14 +2819,15 @@ def explain_nothing(
 
 
 def similar(name: str, names: Iterable[str]) -> str:
-    """Return the names nearest to one, spelt as in a query, or ""."""
+    """Return the names most like one, spelt as in a query, or ""."""
     import difflib
 
-    def plain(text: str) -> str:
+    def letters(text: str) -> str:
         return re.sub("[^a-z0-9]", "", text.lower())
 
-    known = {plain(each): each for each in names}
-    near = difflib.get_close_matches(plain(name), known, n=3, cutoff=0.75)
+    known, typed = {letters(each): each for each in names}, letters(name)
+    near = [each for each in known if typed and (typed in each or each in typed)][:3]
+    near = near or difflib.get_close_matches(typed, known, n=3)
     return " or ".join(f"gpu_name={known[each].replace(' ', '_')}" for each in near)
 
 
