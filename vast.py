@@ -3502,7 +3502,7 @@ def needs_a_change(client: Client, args: argparse.Namespace) -> None:
 
 def bid_words(client: Client, args: argparse.Namespace) -> None:
     """Put the new bid into words."""
-    args.bid = "a winning bid" if args.price is None else f"${args.price:g}/h"
+    args.bid = "chosen by the service" if args.price is None else f"${args.price:g}/h"
 
 
 INSTANCE_COMMANDS = (
