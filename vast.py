@@ -1614,7 +1614,7 @@ class Arg:
     option). `type` converts the text; bool is a flag. In the body of a request it is
     called `wire` ("": it is not sent), by default its own name. `say` are the words for
     it in what is reported afterwards. An option that `stands_for` another, or for a
-    positional, is replaced by that.
+    positional, is replaced by that. `suggest` are words for completion, with their help.
     """
 
     def __init__(
@@ -1630,6 +1630,7 @@ class Arg:
         append: bool = False,
         secret: bool = False,
         stands_for: str = "",
+        suggest: Mapping[str, str] | None = None,
     ) -> None:
         self.many = next((m for m in ("...", "+", "*", "?") if names.endswith(m)), "")
         words = names.removesuffix(self.many).split()
@@ -1639,7 +1640,7 @@ class Arg:
         self.help, self.type, self.default = help, type, default
         self.wire = self.dest if wire is None else wire
         self.say, self.secret, self.stands_for = say, secret, stands_for
-        self.required, self.append = required, append
+        self.required, self.append, self.suggest = required, append, suggest or {}
         self.is_flag = type is bool or stands_for.startswith("--")
         self.metavar = self.dest.upper() if self.flags else self.dest
 
@@ -1793,7 +1794,12 @@ class Listing(Kind):
         self.where, self.after = where, after
         self.extra_args = LISTING_ARGS
         if where:
-            query = Arg("query*", "comparisons, as in: label=exp1 num_gpus>=2", wire="")
+            query = Arg(
+                "query*",
+                "comparisons, as in: label=exp1 num_gpus>=2",
+                wire="",
+                suggest={each.field or each.heading: each.help for each in columns},
+            )
             self.extra_args = (query, *LISTING_ARGS)
 
     def call(self, args: argparse.Namespace) -> Call:
@@ -2132,7 +2138,7 @@ class Command:
     yields what is to be shown. `notes` returns more text for the end of its help.
     `pass_on`: words that look like options but are not the command's own are
     positional words. `reveals`: it exists to show a credential. `hidden` keeps it out of
-    the lists of commands.
+    the lists of commands. `columns` are those of the table that a function shows.
     """
 
     def __init__(
@@ -2147,11 +2153,13 @@ class Command:
         pass_on: bool = False,
         reveals: bool = False,
         hidden: bool = False,
+        columns: Sequence[Column] = (),
     ) -> None:
         self.name, self.help, self.run, self.own = name, help, run, args
         self.example, self.aliases, self.notes = example or name, aliases, notes
         self.pass_on, self.reveals, self.hidden = pass_on, reveals, hidden
         self.args = args
+        self.columns = run.columns if isinstance(run, Listing) else columns
         if isinstance(run, Kind):
             self.args = (*args, *run.extra_args)
             run.name, run.declared = name, self.args
@@ -2843,10 +2851,13 @@ def count_offers(client: Client, args: argparse.Namespace, rows: list[Row]) -> N
         client.env.note(many + more)
 
 
+FIELD_NAMES = {field.name: field.help for field in FIELDS}
 SEARCH_ARGS = (
-    Arg("query*", "what the offers must have, see below", wire=""),
+    Arg("query*", "what the offers must have, see below", wire="",
+        suggest=FIELD_NAMES),
     Arg("-n --no-default", "without the default filters", bool),
-    Arg("-o --order", "fields to sort by: dph, num_gpus- (score-)", default="score-"),
+    Arg("-o --order", "fields to sort by: dph, num_gpus- (default: score-)",
+        default="score-", suggest=FIELD_NAMES),
     Arg("--limit", "maximum number of offers", number("limit", least=1, whole=True)),
 )
 DISK_LEAST = 8  # GB
@@ -4600,6 +4611,7 @@ def set_api_key(client: Client, args: argparse.Namespace) -> Iterator[Shown]:
 ACCOUNT_COMMANDS = (
     Command("show user", "show your account", show_user,
         Arg("-q --quiet", "one line: id, e-mail, balance and credit", bool), *TABLE_ARGS,
+        columns=USER_COLUMNS,
     ),
     Command("set api-key", "save your API key", set_api_key,
         Arg("new_api_key?", "the key; without it, or with -, it is asked for or read"
@@ -4623,25 +4635,26 @@ SERVERLESS_COMMANDS: tuple[Command, ...] = ()
 
 # --- parser, help and completion ------------------------------------------------------
 
-# Both call `vast.py complete` with the words up to the cursor. Each line of its output is
-# a candidate, and behind a tab its help; "/" stands for the names of files.
+# Both call `vast.py complete` with the words up to the cursor. Each line of its output
+# is a candidate and, after a tab, its help; "/" stands for the names of files.
 SHELLS = {
     "bash": """\
-# Completion for bash; to use it: source <(vast.py completion bash)
+# Completion for bash. To use it: source <(vast.py completion bash)
 _vast() {
-    local IFS=$'\\n' line
+    local word help
     COMPREPLY=()
-    for line in $("${1/#\\~/$HOME}" complete "${COMP_WORDS[@]:1:COMP_CWORD}" 2>/dev/null)
-    do COMPREPLY+=("${line%%$'\\t'*}"); done
+    while IFS=$'\\t' read -r word help; do COMPREPLY+=("$word"); done < <(
+        "${1/#\\~/$HOME}" complete -- "${COMP_WORDS[@]:1:COMP_CWORD}" 2>/dev/null)
     [ "${COMPREPLY[*]}" != / ] || { COMPREPLY=(); compopt -o default; }
 }
 complete -F _vast vast.py vast""",
     "zsh": """\
-# Completion for zsh; to use it: source <(vast.py completion zsh)
+# Completion for zsh. To use it: source <(vast.py completion zsh)
 _vast() {
-    local -a lines=("${(@f)$(${~words[1]} complete "${(@)words[2,CURRENT]}" 2>/dev/null)}")
-    [[ "$lines" == / ]] && { _files; return }
-    lines=("${(@)lines//:/\\\\:}")
+    local -a typed=("${(@)words[2,CURRENT]}") lines
+    lines=("${(@f)$(${~words[1]} complete -- "${(@)typed}" 2>/dev/null)}")
+    [[ "$lines" == / ]] && { compset -P '*='; _files; return }
+    lines=("${(@)lines//:/\\:}")
     lines=("${(@)lines/$'\\t'/:}")
     [[ -z "$lines" ]] || _describe vast.py lines
 }
@@ -4651,96 +4664,96 @@ compdef _vast vast.py vast""",
 
 
 def completion(client: Client, args: argparse.Namespace) -> Iterator[Shown]:
-    """Print the script that completes the words behind the program's name."""
+    """Print the script that completes the words after the program's name."""
     yield SHELLS[args.shell]
 
 
 def complete(client: Client, args: argparse.Namespace) -> Iterator[Shown]:
     """Print what can stand in the place of the last of the words."""
     *words, typed = args.words or [""]
-    found = candidates(words, typed.lstrip("'\"").removeprefix("="))
-    lines = [f"{word}\t{help}".rstrip() for word, help in found]
-    yield "\n".join(lines).encode() + b"\n" * bool(lines)
+    # bash splits words at = and at colons.
+    before = re.sub("\0(=|:+)(\0|$)", r"\1", "\0".join(words))
+    typed = typed.lstrip("'\"").removeprefix("=")
+    for word, help in candidates(before.split("\0") if words else [], typed).items():
+        if word.startswith(typed) or word == "/":
+            yield f"{word}\t{help}".rstrip().encode() + b"\n"
 
 
-def candidates(words: Iterable[str], typed: str) -> list[tuple[str, str]]:
-    """Return what can stand where `typed` stands behind the words, with its help."""
-    command: Command | None = None
-    options = option_names([*GLOBAL_ARGS, VERSION_ARG])
-    names: list[str] = []
-    pending: Arg | None = None  # the option whose value comes next
-    for word in words:
-        if word == "=":  # bash makes a word of its own of it
-            continue
-        if pending is not None:
-            pending = None
-        elif word.startswith("-"):
-            pending = options.get(plain(word.partition("=")[0]))
-            if pending and pending.many == "...":
-                return []
-            if pending and (pending.is_flag or "=" in word):
-                pending = None
-        else:
-            names.append(word)
-            if command is None and (command := COMMAND_BY_NAME.get(plain(" ".join(names)))):
-                options, names = option_names([*command.args, *GLOBAL_ARGS]), []
-    found = possible_words(command, names, pending, options, typed)
-    return list(
-        {word: help for word, help in found if word.startswith(typed) or word == "/"}.items()
-    )
-
-
-def possible_words(
-    command: Command | None,
-    names: list[str],
-    pending: Arg | None,
-    options: Mapping[str, Arg],
-    typed: str,
-) -> list[tuple[str, str]]:
-    """Return all that could stand there, whatever `typed` begins with."""
+def candidates(words: list[str], typed: str) -> Mapping[str, str]:
+    """Return what can stand after the words, with its help; `typed` is its start."""
+    try:
+        command, others, name = find_command(words)
+    except UsageError:
+        return {}
+    declared = (*command.args, *GLOBAL_ARGS) if command else (*GLOBAL_ARGS, VERSION_ARG)
+    options = option_names(declared)
+    before, pending = unfinished(others, options)
+    if pending:
+        return values_of(pending, command, typed)
     option, equals, value = typed.partition("=")
-    glued = options.get(plain(option)) if typed.startswith("--") and equals else None
-    if pending or glued:
-        prefix = f"{option}=" if glued else ""
-        found = values_of(pending or glued, command, value if glued else typed)
-        return [(prefix + word if word != "/" else word, help) for word, help in found]
+    if equals and plain(option) in options:
+        values = values_of(options[plain(option)], command, value)
+        return {w if w == "/" else f"{option}={w}": help for w, help in values.items()}
     if typed.startswith("-"):
-        return [(flag, arg.help) for arg in dict.fromkeys(options.values())
-                for flag in arg.flags if arg.help]  # fmt: skip
+        return {flag: arg.help for arg in declared if arg.help for flag in arg.flags}
     if command is None:
-        return [(name.split()[len(names)], known.help if name == " ".join(
-                 [*names, name.split()[-1]]) else "")
-                for name, known in COMMAND_BY_NAME.items()
-                if name.split()[: len(names)] == names and not known.hidden
-                and len(name.split()) > len(names)]  # fmt: skip
+        return next_words(name)
+    if command.name == "help":
+        topics = {} if before else dict.fromkeys(TOPICS, "")
+        return {**next_words(" ".join(before)), **topics}
     positionals = [arg for arg in command.args if not arg.flags]
     if not positionals:
-        return []
-    return values_of(positionals[min(len(names), len(positionals) - 1)], command, typed)
+        return {}
+    return values_of(positionals[min(len(before), len(positionals) - 1)], command, typed)
 
 
-def values_of(
-    arg: Arg | None, command: Command | None, typed: str
-) -> list[tuple[str, str]]:
-    """Return the values that an argument can have, if they are known."""
-    if arg is None or command is None:
-        return []
-    if isinstance(arg.type, Choice):
-        return [(word, "") for word in arg.type.values]
+def unfinished(
+    words: list[str], options: Mapping[str, Arg]
+) -> tuple[list[str], Arg | None]:
+    """Return the positional words among some, and the option whose value is next."""
+    positionals = []
+    pending: Arg | None = None
+    for word in words:
+        name, _, value = word.partition("=")
+        arg = options.get(plain(name))
+        if pending:
+            pending = None
+        elif arg is None:
+            positionals.append(word)
+        elif arg.many == "...":
+            return positionals, arg
+        elif not arg.is_flag and not value:
+            pending = arg
+    return positionals, pending
+
+
+def next_words(before: str) -> dict[str, str]:
+    """Return the words that follow others in the names of commands."""
+    found = {}
+    start = f"{before} ".lstrip()
+    for name, command in COMMAND_BY_NAME.items():
+        word, _, more = name.removeprefix(start).partition(" ")
+        if name.startswith(start) and not command.hidden:
+            found[word] = "" if more else command.help
+    return found
+
+
+def values_of(arg: Arg, command: Command | None, typed: str) -> Mapping[str, str]:
+    """Return the values that an argument can have, if they are known; of a list or a
+    query, for its last part."""
     if arg.type is file_name:
-        return [("/", "")]
-    if command.name == "help":
-        return [(name.split()[0], "") for name in [*COMMAND_BY_NAME, *TOPICS]]
-    columns = command.run.columns if isinstance(command.run, Listing) else ()
-    before = re.match(r"(.*[\s,])?", typed)
-    prefix = before[0] if before else ""
-    if arg.dest == "cols":
-        return [(prefix + column.heading, column.help) for column in columns]
-    if arg.dest in ("order", "query") and command.name.startswith("search"):
-        return [(prefix + field.name, field.help) for field in FIELDS]
-    if arg.dest == "query":
-        return [(prefix + column.field, column.help) for column in columns]
-    return []
+        return {"/": ""}
+    if isinstance(arg.type, Choice):
+        return dict.fromkeys(arg.type.values, "")
+    names = arg.suggest
+    if arg.dest == "cols" and command:
+        names = {column.heading: column.help for column in command.columns}
+    start = typed[: max(typed.rfind(" "), typed.rfind(",")) + 1]
+    found = {start + name: help for name, help in names.items()}
+    only = [word for word in found if word.startswith(typed)]
+    if arg.dest == "query" and len(only) == 1:  # the shell must not end the word there
+        return {only[0] + sign: found[only[0]] for sign in ("=", "!=", ">=", "<=")}
+    return found
 
 
 GLOBAL_ARGS = (
