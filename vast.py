@@ -566,13 +566,13 @@ KEYS_PAGE = "https://cloud.vast.ai/manage-keys/"
 CA_BUNDLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 
 ENVIRONMENT_HELP = f"""\
-  VAST_API_KEY     the API key; --api-key overrides it, it overrides the key file
-  VAST_URL         the address of the service; --url overrides it
-                   ({SERVICE})
-  HOME             the key file is ~/.vast_api_key
-  XDG_CONFIG_HOME  without a key file of our own, that of the vendor's client is read:
-                   ~/.config/vastai/vast_api_key
-  COLUMNS          the width of tables on a terminal
+  VAST_API_KEY     API key; overrides the key file, --api-key overrides both
+  VAST_URL         address of the service; --url overrides it
+                   (default: {SERVICE})
+  HOME             where the key file is: ~/.vast_api_key
+  XDG_CONFIG_HOME  where the vendor's client saves its key, which is read when there
+                   is no ~/.vast_api_key (default: ~/.config)
+  COLUMNS          width of tables on a terminal
   HTTPS_PROXY, NO_PROXY, REQUESTS_CA_BUNDLE
                    as in other programs"""
 
@@ -687,7 +687,7 @@ def json_object(text: str) -> Row:
     except (ValueError, RecursionError):
         value = None
     if not isinstance(value, dict):
-        raise invalid("JSON object", text, 'must be such as \'{"NAME": "VALUE"}\'')
+        raise invalid("JSON object", text, 'use one such as \'{"NAME": "VALUE"}\'')
     return value
 
 
@@ -865,7 +865,7 @@ class Environment:
         """
         if not self.can_ask():
             if required:
-                raise UsageError("without a terminal to confirm on, this needs -y")
+                raise UsageError("there is no terminal to confirm this on; use -y")
             return
         hint = f"type {expected} to confirm:" if expected else "[y/N]"
         answer = self.prompt(f"{question} {hint} ").strip()
@@ -936,6 +936,11 @@ def check_key(key: str) -> str:
     return key
 
 
+def key_hint() -> str:
+    """Return how to get a key, and how to save it so that nobody else sees it."""
+    return f"get a key at {KEYS_PAGE} and save it with: {PROGRAM} set api-key"
+
+
 def find_key(given: str | None, env: Environment) -> str:
     """Return the API key, from the first of: `--api-key`, VAST_API_KEY, a session of
     `tfa login`, the key files. Raises NoKey."""
@@ -949,9 +954,7 @@ def find_key(given: str | None, env: Environment) -> str:
                 return check_key(key)
             except UsageError as error:
                 raise NoKey(f"{path}: {error}", "bad_key") from None
-    raise NoKey(
-        f"no API key; get one at {KEYS_PAGE} and save it with: {PROGRAM} set api-key"
-    )
+    raise NoKey(f"no API key; {key_hint()}")
 
 
 def read_key_file(path: str, env: Environment) -> str:
@@ -1015,7 +1018,7 @@ def secret_value(text: str, env: Environment, question: str) -> str:
         prompt = env.can_ask()
         text = env.prompt(question, secret=True) if prompt else env.read_line()
     if not text:
-        raise UsageError(f"{question.rstrip(': ').lower()} is empty")
+        raise UsageError(f"no {question.rstrip(': ')} was given")
     return text
 
 
@@ -1408,7 +1411,7 @@ class Client:
             proven = reply.get("success") is True or not call.proof
             if call.read or proven or any(reply.get(key) is not None for key in others):
                 return reply
-            raise Failure(BAD_REPLY, "the response does not say success", status)
+            raise Failure(BAD_REPLY, "the response does not confirm success", status)
         if call.read and isinstance(reply, list):
             return reply
         if not call.proof and isinstance(reply, str):
@@ -1486,8 +1489,7 @@ class Client:
         msg = msg or f"the service refused (HTTP {status})"
         login = re.search("requires login|log in again|invalid user key", msg, re.I)
         if slug == "auth_error" or status == 401 or login:
-            hint = f"get a key at {KEYS_PAGE} and save it with: {PROGRAM} set api-key"
-            return NoKey(f"{msg} ({hint})", http=status)
+            return NoKey(f"{msg}; {key_hint()}", http=status)
         error = VastError(msg, slug, status)
         try:
             error.reply = json.loads(body)
@@ -1673,20 +1675,20 @@ def ids(help: str = "one or more ids") -> Arg:
 
 
 TABLE_ARGS = (
-    Arg("--cols", "only these columns, by heading or field: a,b,c", wire=""),
-    Arg("--wide", "all columns, even if they do not fit the terminal", bool, wire=""),
+    Arg("--cols", "columns to show: a,b,c; see help columns", wire=""),
+    Arg("--wide", "show all columns, even if they do not fit", bool, wire=""),
     Arg("--no-header", "omit the header row", bool, wire=""),
 )
 LISTING_ARGS = (
-    Arg("-q --quiet", "only the ids, one a line", bool, wire=""),
+    Arg("-q --quiet", "print only the ids, one per line", bool, wire=""),
     *TABLE_ARGS,
 )
-YES_ARG = Arg("-y --yes", "do not ask", bool, wire="")
+YES_ARG = Arg("-y --yes", "do not ask for confirmation", bool, wire="")
 WAIT_ARGS = (
-    Arg("--wait", "wait until it is done", bool, wire=""),
+    Arg("--wait", "wait until the change is complete", bool, wire=""),
     Arg(
         "--timeout",
-        "wait at most this many seconds (600)",
+        "give up waiting after this many seconds (default: 600)",
         number("time", "seconds", 0),
         default=600.0,
         wire="",
@@ -2202,27 +2204,27 @@ class Field:
 FIELDS = (
     Field("bw_nvlink", "float", "GB/s", "NVLink bandwidth"),
     Field("cluster_id", "int", "", "id of the machine's cluster"),
-    Field("compute_cap", "int", "", "CUDA compute capability times 100: 750 is 7.5"),
+    Field("compute_cap", "int", "", "CUDA compute capability: 750 is 7.5"),
     Field("cpu_arch", "text", "", "amd64 or arm64"),
-    Field("cpu_cores", "int", "", "virtual CPUs of the machine"),
-    Field("cpu_cores_effective", "float", "", "virtual CPUs that you get"),
+    Field("cpu_cores", "int", "", "vCPUs of the machine"),
+    Field("cpu_cores_effective", "float", "", "vCPUs that you get"),
     Field("cpu_ghz", "float", "GHz", "CPU clock rate"),
-    Field("cpu_ram", "float", "GB", "main memory", "", 1000, 16000),
-    Field("cuda_vers", "float", "", "highest CUDA version", "cuda_max_good"),
+    Field("cpu_ram", "float", "GB", "main memory that you get", "", 1000, 16000),
+    Field("cuda_vers", "float", "", "highest CUDA version supported", "cuda_max_good"),
     Field("datacenter", "bool", "", "in a data center"),
     Field("direct_port_count", "int", "", "open ports of the machine"),
     Field("disk_bw", "float", "MB/s", "disk bandwidth"),
-    Field("disk_space", "float", "GB", "disk space for rent"),
+    Field("disk_space", "float", "GB", "disk space available"),
     Field("display_active", "bool", "", "has a display attached", "gpu_display_active"),
     Field("dlperf", "float", "", "deep learning performance score"),
-    Field("dlperf_usd", "float", "per $/h", "that score by price",
+    Field("dlperf_usd", "float", "per $/h", "deep learning performance per $/h",
           "dlperf_per_dphtotal"),
-    Field("dph", "float", "$/h", "price of the whole offer", "dph_total"),
+    Field("dph", "float", "$/h", "total price of the offer", "dph_total"),
     Field("driver_version", "version", "", "NVIDIA driver, such as 535.86.05"),
-    Field("duration", "float", "days", "longest rental", "", 86400),
+    Field("duration", "float", "days", "maximum rental duration", "", 86400),
     Field("external", "bool", "", "from another market (default: false)"),
-    Field("flops_usd", "float", "TFLOPS/$/h", "speed by price", "flops_per_dphtotal"),
-    Field("geolocation", "country", "", "country, two letters"),
+    Field("flops_usd", "float", "TFLOPS/$/h", "speed per $/h", "flops_per_dphtotal"),
+    Field("geolocation", "country", "", "two-letter country code"),
     Field("gpu_arch", "text", "", "nvidia or amd"),
     Field("gpu_frac", "float", "0..1", "share of the machine's GPUs"),
     Field("gpu_max_power", "float", "W", "power limit of a GPU"),
@@ -2241,21 +2243,21 @@ FIELDS = (
     Field("inet_up_cost", "float", "$/GB", "price of uploads"),
     Field("machine_id", "int", "", "id of the machine"),
     Field("min_bid", "float", "$/h", "lowest bid for an interruptible instance"),
-    Field("mobo_name", "text", "", "mainboard model"),
+    Field("mobo_name", "text", "", "motherboard model"),
     Field("num_gpus", "int", "", "number of GPUs"),
-    Field("os_version", "float", "", "version of the machine's system"),
+    Field("os_version", "float", "", "operating system version"),
     Field("pci_gen", "float", "", "PCI Express generation"),
     Field("pcie_bw", "float", "GB/s", "bandwidth between CPU and GPU"),
-    Field("reliability", "float", "0..1", "share of time that it is up", "", 1, 1),
+    Field("reliability", "float", "0..1", "share of time that the machine is up", "", 1, 1),
     Field("rentable", "bool", "", "can be rented now (default: true)"),
     Field("rented", "bool", "", "you already rent on this machine"),
-    Field("static_ip", "bool", "", "its IP address does not change"),
+    Field("static_ip", "bool", "", "has a static IP address"),
     Field("storage_cost", "float", "$/GB/month", "price of disk space"),
     Field("total_flops", "float", "TFLOPS", "speed of all GPUs"),
     Field("ubuntu_version", "float", "", "Ubuntu version"),
     Field("verification", "text", "", "verified, unverified or deverified"),
-    Field("verified", "bool", "", "checked by Vast.ai (default: true)"),
-    Field("vms_enabled", "bool", "", "offers virtual machines"),
+    Field("verified", "bool", "", "verified by Vast.ai (default: true)"),
+    Field("vms_enabled", "bool", "", "supports virtual machines"),
 )  # fmt: skip
 
 # Numbers and texts of an offer that can be sorted by, but not searched by.
@@ -2353,7 +2355,7 @@ class Query:
             if token.kind == "unclosed":
                 token.end = len(self.text)
                 what = "bracket" if token.text == "[" else "quote"
-                raise self.error(f"this {what} is never closed", token)
+                raise self.error(f"unclosed {what}", token)
             if token.kind == "stray":
                 raise self.error(f"unexpected '{token.text}'", token)
             if token.kind != "space":
@@ -2429,7 +2431,7 @@ class Query:
         if not self.operator_at(index + 1):
             raise self.error(
                 f"'{name.text}' has no operator; if it had < or >, quote the query:"
-                " the shell takes them for a redirection",
+                " the shell treats them as redirections",
                 name,
             )
         token = self.tokens[index + 1]
@@ -2456,7 +2458,7 @@ class Query:
         words = " ".join(token.text for token in values)
         if first.kind == "word" and words.lower() == "any":
             if operator.kind != "eq":
-                raise self.error("'any' is only for =", operator, last)
+                raise self.error("'any' works only with =", operator, last)
             self.filters.pop(field.wire, None)
             self.cleared.add(field.wire)
             return
@@ -2491,10 +2493,10 @@ class Query:
                 )
             return self.elements(field, token)
         if token.kind == "list":
-            raise self.error("a list needs in or notin", operator, token)
+            raise self.error("a list works only with in or notin", operator, token)
         if token.kind == "word" and token.text.lower() in ("none", "null"):
             if operator.kind not in EQUALITY:
-                raise self.error(f"'{token.text}' is only for = and !=", token)
+                raise self.error(f"'{token.text}' works only with = and !=", token)
             return None
         return self.scalar(field, token)
 
@@ -2522,7 +2524,7 @@ class Query:
             text = text.replace("_", " ").strip()
         if not text.strip():
             token.end = max(token.end, token.start + 1)
-            raise self.error(f"this value of '{field.name}' is empty", token)
+            raise self.error(f"empty value for '{field.name}'", token)
         if field.kind == "country":
             return self.country(field, text)
         if field.kind == "text":
@@ -2531,7 +2533,7 @@ class Query:
         value = convert(text.strip(), field.unit)
         if value is None or abs(value * field.factor) == float("inf"):
             raise self.error(
-                f"'{field.name}' is compared with {VALUES[field.kind]}, not '{text}'",
+                f"'{field.name}' takes {VALUES[field.kind]}, not '{text}'",
                 token,
             )
         if value > field.most:
@@ -2545,8 +2547,8 @@ class Query:
         """Return a country: two letters in upper case, anything else as typed."""
         if re.fullmatch("[A-Za-z]{2}", text):
             return text.upper()
-        code = "a country code of two letters, such as US or DE"
-        self.notes.append(f"{field.name} is {code}: '{text}' may match nothing")
+        code = "a two-letter country code such as US or DE"
+        self.notes.append(f"{field.name} takes {code}; '{text}' may match nothing")
         return text
 
     def suspicious(self, field: Field, value: float) -> None:
@@ -2590,10 +2592,11 @@ comparison:  FIELD OPERATOR VALUE
 operators:   = != < <= > >= in notin (or: == eq neq lt lte gt gte nin 'not in')
 value:       a word, a quoted text, or a [list] after in and notin;
              _ stands for a space: gpu_name=RTX_4090 or gpu_name="RTX 4090"
-units:       the field's own; 98%, 24GB, 30d and $0.5 are understood
+units:       as listed below; 98%, 24GB, 30d and $0.5 work too
+headings:    a column's heading works like its field, in the unit shown: R>99
 any:         FIELD=any lifts a default filter (verified=true external=false
              rentable=true; -n lifts all three)
-Quote the query: the shell takes a bare < or > for a redirection."""
+Quote the query: the shell treats a bare < or > as a redirection."""
 
 
 def parse_query(
@@ -2738,34 +2741,35 @@ def video_memory(row: Row, now: float) -> object:
 
 
 RELIABILITY = Column(
-    "R", "reliability2|reliability", ".1f", "reliability, %", 100, essential=True
+    "R", "reliability2|reliability", ".1f", "reliability: share of time that the machine is up, %", 100, essential=True
 )
 OFFER_COLUMNS = (
-    Column("ID", "id", "d", "id, for create instance", essential=True),
-    Column("CUDA", "cuda_max_good", ".1f", "highest CUDA version"),
+    Column("ID", "id", "d", "id of the offer, for create instance", essential=True),
+    Column("CUDA", "cuda_max_good", ".1f", "highest CUDA version supported"),
     Column("N", "num_gpus", "dx", "number of GPUs", essential=True),
     Column("Model", "gpu_name", "", "GPU model", essential=True),
     Column("PCIE", "pcie_bw", ".1f", "bandwidth between CPU and GPU, GB/s"),
     Column("cpu_ghz", "cpu_ghz", ".1f", "CPU clock rate, GHz"),
-    Column("vCPUs", "cpu_cores_effective", ".1f", "virtual CPUs that you get"),
-    Column("RAM", "cpu_ram", ".1f", "main memory, GB", 1 / 1000),
+    Column("vCPUs", "cpu_cores_effective", ".1f", "vCPUs that you get"),
+    Column("RAM", "cpu_ram", ".1f", "main memory that you get, GB", 1 / 1000),
     Column("VRAM", video_memory, ".1f", "memory of all GPUs, GB", 1 / 1000,
            essential=True, field="gpu_total_ram"),
-    Column("Disk", "disk_space", ".0f", "disk space for rent, GB"),
-    Column("$/hr", "dph_total", ".4f", "price of the whole offer", essential=True),
+    Column("Disk", "disk_space", ".0f", "disk space available, GB"),
+    Column("$/hr", "dph_total", ".4f", "total price of the offer, $/hour", essential=True),
     Column("DLP", "dlperf", ".1f", "deep learning performance score"),
-    Column("DLP/$", "dlperf_per_dphtotal", ".1f", "that score by $/hr"),
+    Column("DLP/$", "dlperf_per_dphtotal", ".1f", "deep learning performance score per $/hour"),
     Column("score", "score", ".1f", "the service's overall rating"),
     Column("NV_Driver", "driver_version", "", "NVIDIA driver version"),
     Column("Net_up", "inet_up", ".1f", "upload speed, Mbit/s"),
     Column("Net_down", "inet_down", ".1f", "download speed, Mbit/s"),
     RELIABILITY,
-    Column("Max_Days", "duration", ".1f", "longest rental, days", 1 / 86400),
+    Column("Max_Days", "duration", ".1f", "maximum rental duration, days", 1 / 86400),
     Column("mach_id", "machine_id", "d", "id of the machine"),
-    Column("status", "verification", "", "checked by Vast.ai or not"),
+    Column("status", "verification", "",
+           "verified by Vast.ai, unverified or deverified"),
     Column("host_id", "host_id", "d", "id of the host"),
     Column("ports", "direct_port_count", "d", "open ports of the machine"),
-    Column("country", "geolocation", "", "location", essential=True),
+    Column("country", "geolocation", "", "region and country", essential=True),
 )  # fmt: skip
 
 
@@ -2826,7 +2830,7 @@ def explain_nothing(
         return
     for name in wanted:
         if name not in names and (near := similar(name, names)):
-            client.env.note(f"there is no GPU '{name}'; did you mean {near}?")
+            client.env.note(f"unknown GPU '{name}'; did you mean {near}?")
 
 
 def similar(name: str, names: Iterable[str]) -> str:
@@ -2853,9 +2857,9 @@ def count_offers(client: Client, args: argparse.Namespace, rows: list[Row]) -> N
 
 FIELD_NAMES = {field.name: field.help for field in FIELDS}
 SEARCH_ARGS = (
-    Arg("query*", "what the offers must have, see below", wire="",
+    Arg("query*", "comparisons that offers must pass, see below", wire="",
         suggest=FIELD_NAMES),
-    Arg("-n --no-default", "without the default filters", bool),
+    Arg("-n --no-default", "do not apply the default filters", bool),
     Arg("-o --order", "fields to sort by: dph, num_gpus- (default: score-)",
         default="score-", suggest=FIELD_NAMES),
     Arg("--limit", "maximum number of offers", number("limit", least=1, whole=True)),
@@ -2873,8 +2877,8 @@ OFFER_COMMANDS = (
         Arg("-b --bid", "same as --type bid", stands_for="--type=bid"),
         Arg("-d --on-demand", "same as --type on-demand", stands_for="--type=on-demand"),
         Arg("-r --reserved", "same as --type reserved", stands_for="--type=reserved"),
-        Arg("--disable-bundling", "show identical offers one by one", bool),
-        Arg("--storage", "GB of disk that the price includes (5)",
+        Arg("--disable-bundling", "do not group identical offers", bool),
+        Arg("--storage", "GB of disk included in the price (default: 5)",
             number("disk size", "GB", 0), default=5.0),
         example="search offers 'num_gpus>=4 dph<2 gpu_name=RTX_4090' -o dph",
         aliases=["search instances"],
@@ -2936,25 +2940,25 @@ def age(row: Row, now: float) -> object:
 INSTANCE_COLUMNS = (
     Column("ID", "id", "d", "id of the instance", essential=True),
     Column("Machine", "machine_id", "d", "id of the machine"),
-    Column("Status", "actual_status", "", "what it does", essential=True),
+    Column("Status", "actual_status", "", "state: loading, running, stopped, exited, offline", essential=True),
     Column("N", "num_gpus", "dx", "number of GPUs", essential=True),
     Column("Model", "gpu_name", "", "GPU model", essential=True),
     Column("Util%", "gpu_util", ".1f", "GPU utilization, %"),
-    Column("vCPUs", "cpu_cores_effective", ".1f", "virtual CPUs that you get"),
+    Column("vCPUs", "cpu_cores_effective", ".1f", "vCPUs that you get"),
     Column("RAM", "cpu_ram", ".1f", "main memory, GB", 1 / 1000),
     Column("Disk", "disk_space", ".0f", "disk space, GB"),
     Column("SSH_Addr", lambda row, now: (ssh_address(row) or [None])[0], "",
-           "where ssh reaches it"),
+           "address for ssh"),
     Column("SSH_Port", lambda row, now: (ssh_address(row) or [None, None])[1], "d",
            "port for ssh"),
-    Column("$/hr", "dph_total", ".4f", "price with its disk", essential=True),
-    Column("Image", "image_uuid", "", "the image that it runs"),
+    Column("$/hr", "dph_total", ".4f", "price including the disk, $/hour", essential=True),
+    Column("Image", "image_uuid", "", "image that it runs"),
     Column("Net_up", "inet_up", ".1f", "upload speed, Mbit/s"),
     Column("Net_down", "inet_down", ".1f", "download speed, Mbit/s"),
-    Column("R", "reliability2|reliability", ".1f", "reliability, %", 100),
-    Column("Label", "label", "", "your name for it", essential=True),
-    Column("Age_h", age, ".1f", "hours since it was created", 1 / 3600),
-    Column("Up_min", "uptime_mins", ".0f", "minutes since it started"),
+    Column("R", "reliability2|reliability", ".1f", "reliability: share of time that the machine is up, %", 100),
+    Column("Label", "label", "", "label that you gave it", essential=True),
+    Column("Age_h", age, ".1f", "time since it was created, hours", 1 / 3600),
+    Column("Up_min", "uptime_mins", ".0f", "time since it last started, minutes"),
 )  # fmt: skip
 
 
@@ -2997,9 +3001,9 @@ def the_instance(client: Client, number: int | None) -> Row:
     if len(rows) == 1:
         return rows[0]
     if not rows:
-        raise VastError("there is no instance", "no_such_instance")
+        raise VastError("you have no instances", "no_such_instance")
     known = " ".join(str(row.get("id")) for row in rows)
-    raise UsageError(f"which instance? give an id: {known}", "several_instances")
+    raise UsageError(f"several instances; give an id: {known}", "several_instances")
 
 
 def address_result(row: Row, scheme: str) -> Result:
@@ -3008,7 +3012,7 @@ def address_result(row: Row, scheme: str) -> Result:
     if not found:
         status = row.get("actual_status") or "starting"
         msg = f"instance {row.get('id')} is not ready: it is {status}"
-        raise VastError(f"{msg}, without an address yet", "not_ready")
+        raise VastError(f"{msg} and has no address yet", "not_ready")
     host, port, direct = found
     url = f"{scheme}://root@{f'[{host}]' if ':' in host else host}:{port}"
     value = {"id": row.get("id"), "host": host, "port": port, "user": "root"}
@@ -3032,8 +3036,8 @@ STALE = 30.0  # seconds for which a row may show what was before a start
 
 STILL_COSTS = {
     "running": "it costs money as long as it exists",
-    "stopped": "until it has stopped it costs its full price",
-    "gone": "until it is gone it costs money",
+    "stopped": "it costs its full price until it has stopped",
+    "gone": "it costs money until it is gone",
 }
 
 
@@ -3062,7 +3066,7 @@ def wait_until(client: Client, number: int, goal: str, deadline: float) -> Row |
     what goes on costing money, and how to look.
     """
     env, start = client.env, client.env.monotonic()
-    costs = f"{STILL_COSTS[goal]}; to look: {PROGRAM} show instance {number}"
+    costs = f"{STILL_COSTS[goal]}; to check: {PROGRAM} show instance {number}"
     first = before = ""
     try:
         while True:
@@ -3079,7 +3083,7 @@ def wait_until(client: Client, number: int, goal: str, deadline: float) -> Row |
             text = f"instance {number}: {status} {reason}".rstrip()
             env.progress(f"{text} ({taken:.0f} s)", milestone=text != before)
             if env.monotonic() + POLL > deadline:
-                msg = f"instance {number} is not {goal} after {taken:.0f} s but {status}"
+                msg = f"instance {number} is {status}, not {goal}, after {taken:.0f} s"
                 raise NotDone(f"{msg}; {costs}", "timeout")
             before = text
             env.sleep(POLL)
@@ -3139,7 +3143,7 @@ def parse_environment(texts: Sequence[str]) -> dict[str, str]:
         elif words[0][:2] in ENV_FLAGS:  # -p80:80
             flag, words[0] = words[0][:2], words[0][2:]
         elif words[0].startswith("-"):
-            raise UsageError(f"--env cannot carry '{words[0]}', only -e -p -v -h")
+            raise UsageError(f"--env takes only -e -p -v -h, not '{words[0]}'")
         if not words:
             raise UsageError(f"--env: '{flag}' needs a value")
         value = words.pop(0)
@@ -3172,16 +3176,17 @@ def check_rental(args: argparse.Namespace) -> None:
     """Refuse options that exclude each other. Raises UsageError."""
     jupyter = args.jupyter or args.jupyter_lab or args.jupyter_dir is not None
     if not args.image and args.create_from is None and not args.template_hash:
-        raise UsageError("an image is missing: give --image or --template_hash")
+        raise UsageError("no image; give --image or --template_hash")
     if jupyter and args.args is not None:
-        raise UsageError("--jupyter excludes --args")
+        raise UsageError("--jupyter and --args cannot be used together")
     if args.onstart is not None and args.onstart_cmd is not None:
-        raise UsageError("--onstart excludes --onstart-cmd")
+        raise UsageError("--onstart and --onstart-cmd cannot be used together")
     if args.create_volume is not None and args.link_volume is not None:
-        raise UsageError("--create-volume excludes --link-volume")
+        msg = "--create-volume and --link-volume cannot be used together"
+        raise UsageError(msg)
     volume = args.create_volume or args.link_volume
     if bool(volume) != bool(args.mount_path):
-        raise UsageError("a volume needs --mount-path, and --mount-path a volume")
+        raise UsageError("a volume needs --mount-path, and --mount-path needs a volume")
 
 
 def volume_info(args: argparse.Namespace) -> Row | None:
@@ -3206,7 +3211,7 @@ def rental(args: argparse.Namespace) -> Row:
     if onstart is None:
         onstart = args.entrypoint
     if len(onstart or "") + sum(map(len, args.args or ())) > ONSTART_MOST:
-        most = f"the service takes {ONSTART_MOST} characters"
+        most = f"at most {ONSTART_MOST} characters"
         raise UsageError(f"the start-up script and the arguments are too long: {most}")
     disk = 10.0 if args.disk is None and args.template_hash is None else args.disk
     body: Row = {
@@ -3264,7 +3269,7 @@ class Rental(Request):
     def __call__(self, client: Client, args: argparse.Namespace) -> Iterator[Shown]:
         self.order = rental(args)
         if args.args is not None and (args.ssh or args.direct):
-            client.env.note("--ssh and --direct do nothing with --args")
+            client.env.note("--ssh and --direct have no effect with --args")
         yield from super().__call__(client, args)
 
     def send(
@@ -3307,7 +3312,7 @@ class Rental(Request):
         except Interrupted:
             raise
         except VastError as error:
-            client.env.note(f"instance {number}: the price can't be read: {error}")
+            client.env.note(f"cannot read the price of instance {number}: {error}")
             return
         price, disk = as_price(row.get("dph_total")), as_price(row.get("disk_space"))
         if price is not None:
@@ -3410,7 +3415,7 @@ class Launch(Rental):
         offers = [row for row in find_offers(client, search)
                   if isinstance(row.get("id"), int)]  # fmt: skip
         if not offers:
-            raise VastError("no offer matches; nothing was rented", "not_found")
+            raise VastError("no matching offer; nothing was rented", "not_found")
         self.offer, args.id = offers[0], offers[0]["id"]
         client.env.note(f"best offer: {self.described()}")
         yield from super().__call__(client, args)
@@ -3425,45 +3430,45 @@ class Launch(Rental):
 
 # The arguments that `create instance` and `launch instance` share.
 RENTAL_ARGS = (
-    Arg("--label", "a name for the instance", at_most("label", LABEL_MOST)),
-    Arg("--onstart", "a file whose text is run at every start", file_name),
+    Arg("--label", "label for the instance", at_most("label", LABEL_MOST)),
+    Arg("--onstart", "script file to run at every start", file_name),
     Arg("--onstart-cmd", "commands to run at every start"),
-    Arg("--entrypoint", "what to run at the start if neither is given"),
-    Arg("--ssh", "log in with ssh (the default)", bool),
+    Arg("--entrypoint", "the same, if neither of them is given"),
+    Arg("--ssh", "log in with ssh (default)", bool),
     Arg("--direct", "connect to the machine directly, not through a proxy", bool),
     Arg("--jupyter", "start Jupyter", bool),
-    Arg("--jupyter-dir", "the folder that Jupyter opens"),
+    Arg("--jupyter-dir", "folder to open in Jupyter"),
     Arg("--jupyter-lab", "start JupyterLab", bool),
     Arg("--lang-utf8", "set the locale to C.UTF-8", bool),
     Arg("--python-utf8", "set Python's encoding to UTF-8", bool),
-    Arg("--env", "'-e NAME=VALUE -p 80:80 -v a:b -h NAME'", append=True),
+    Arg("--env", "'-e NAME=VALUE -p 80:80 -v a:b -h NAME', as for Docker", append=True),
     Arg("--login", "registry login: '-u USER -p PASSWORD HOST'"),
-    Arg("--template_hash", "a template, for what is not given here"),
-    Arg("--cancel-unavail", "fail rather than wait for the machine", bool),
+    Arg("--template_hash", "template to use for what is not given here"),
+    Arg("--cancel-unavail", "fail if the machine is not available now", bool),
     Arg("--extra"),
-    Arg("--max-price", "rent nothing that costs more, in $/hour with this disk",
+    Arg("--max-price", "refuse to pay more, $/hour including the disk",
         number("price", "$", above=0)),
-    Arg("--args...", "all that follows is passed to the image's command"),
+    Arg("--args...", "pass all that follows to the image's command"),
 )  # fmt: skip
 CREATE_ARGS = (
-    Arg("--image", "the image to run; this or a template is required"),
-    Arg("--disk", "GB of disk (10)", number("disk size", "GB", DISK_LEAST)),
+    Arg("--image", "image to run; this or a template is required"),
+    Arg("--disk", "GB of disk (default: 10)", number("disk size", "GB", DISK_LEAST)),
     Arg("--price --bid_price", "rent interruptible, at this bid in $/hour",
         number("bid", "$", 0.001, 128)),
-    Arg("--user", "the user to run the image as"),
-    Arg("--create-from", "the id of an instance to copy", identifier),
+    Arg("--user", "user to run the image as"),
+    Arg("--create-from", "id of an instance to copy", identifier),
     Arg("--force", "skip the checks of --create-from", bool),
-    Arg("--create-volume", "the id of a volume offer: create a volume", identifier),
-    Arg("--link-volume", "the id of a volume of yours: use it", identifier),
-    Arg("--mount-path", "where the volume is mounted"),
-    Arg("--volume-size", "GB of the new volume (15)",
+    Arg("--create-volume", "id of a volume offer; creates a volume", identifier),
+    Arg("--link-volume", "id of one of your volumes; attaches it", identifier),
+    Arg("--mount-path", "where to mount the volume"),
+    Arg("--volume-size", "GB of the new volume (default: 15)",
         number("volume size", "GB", 1, whole=True)),
-    Arg("--volume-label", "a name for the new volume"),
+    Arg("--volume-label", "name for the new volume"),
     *RENTAL_ARGS,
 )  # fmt: skip
 ONLY_ONE = (
-    Arg("id?", "id of the instance; not needed when there is only one", identifier),
-    Arg("--id", "same as an option", stands_for="id"),
+    Arg("id?", "id of the instance; optional if you have only one", identifier),
+    Arg("--id", "the same, as an option", stands_for="id"),
 )
 INSTANCE_IDS = ids("one or more instance ids")
 INSTANCE_ID = Arg("id", "id of the instance", identifier)
@@ -3526,39 +3531,39 @@ INSTANCE_COMMANDS = (
             fetch=lambda client, args: [the_instance(client, args.id)]),
         INSTANCE_IDS, example="show instance 5001",
     ),
-    Command("ssh-url", "print the ssh address of an instance",
+    Command("ssh-url", "print the ssh URL of an instance",
         url_of("ssh"), *ONLY_ONE, example="ssh-url 5001",
     ),
-    Command("scp-url", "print the scp address of an instance",
+    Command("scp-url", "print the scp URL of an instance",
         url_of("scp"), *ONLY_ONE, example="scp-url 5001",
     ),
     Command("create instance", "rent an offer; it costs money from then on",
-        Rental(), Arg("id", "the id of the offer", identifier), *CREATE_ARGS,
+        Rental(), Arg("id", "id of the offer", identifier), *CREATE_ARGS,
         example="create instance 1234 --image pytorch/pytorch --disk 40 --label train",
     ),
     Command("create instances", "rent several offers",
-        Rental(), ids("the ids of the offers"), *CREATE_ARGS,
+        Rental(), ids("ids of the offers"), *CREATE_ARGS,
         example="create instances 1234 1235 --image pytorch/pytorch --disk 40",
     ),
-    Command("launch instance", "search, and rent the best offer found",
+    Command("launch instance", "search, and rent the best offer",
         Launch(),
         Arg("-g --gpu-name", "GPU model, such as RTX_4090", required=True),
         Arg("-n --num-gpus", "number of GPUs",
             number("number of GPUs", least=1, whole=True), required=True),
-        Arg("-i --image", "the image to run; this or a template is required"),
-        Arg("-r --region", "a continent such as North_America, or countries: US,CA"),
-        Arg("-d --disk", "GB of disk (16)", number("disk size", "GB", DISK_LEAST),
+        Arg("-i --image", "image to run; this or a template is required"),
+        Arg("-r --region", "continent, such as North_America, or countries: US,CA"),
+        Arg("-d --disk", "GB of disk (default: 16)", number("disk size", "GB", DISK_LEAST),
             default=16.0),
-        Arg("--limit", "number of offers to look at (3)",
+        Arg("--limit", "number of offers to look at (default: 3)",
             number("limit", least=1, whole=True), default=3),
-        Arg("-o --order", "fields to sort by (score-)", default="score-"),
+        Arg("-o --order", "fields to sort by (default: score-)", default="score-"),
         *RENTAL_ARGS,
         example="launch instance -g RTX_4090 -n 1 -i pytorch/pytorch --max-price 0.5",
     ),
     Command("start instance", "start a stopped instance", start_instances(),
         INSTANCE_IDS, example="start instance 5001 --wait", aliases=["start instances"],
     ),
-    Command("stop instance", "stop an instance; its disk stays, and costs",
+    Command("stop instance", "stop an instance; its disk still costs money",
         stop_instances(), INSTANCE_IDS, example="stop instance 5001",
         aliases=["stop instances"],
     ),
@@ -3570,25 +3575,25 @@ INSTANCE_COMMANDS = (
         recycle_instances(), INSTANCE_IDS, example="recycle instance 5001 --wait",
         aliases=["recycle instances"],
     ),
-    Command("label instance", "name an instance",
+    Command("label instance", "set the label of an instance",
         Request(f"PUT {INSTANCE_PATH}", "instance {id}: label '{label}'"),
         INSTANCE_ID,
-        Arg("label", "its new name; '' for none", at_most("label", LABEL_MOST)),
+        Arg("label", "new label; '' removes it", at_most("label", LABEL_MOST)),
         example="label instance 5001 training",
     ),
     Command("update instance", "change an instance's image, template or environment",
         Request("PUT /api/v0/instances/update_template/{id}/", "instance {id}: updated",
             prepare=needs_a_change, proof="success|updated_instance"),
         INSTANCE_ID,
-        Arg("--image", "the image to run, after the next recycle"),
-        Arg("--template_id", "the id of a template", identifier),
-        Arg("--template_hash_id --template_hash", "the hash of a template"),
+        Arg("--image", "image to run from the next recycle on"),
+        Arg("--template_id", "id of a template", identifier),
+        Arg("--template_hash_id --template_hash", "hash of a template"),
         Arg("--env", 'environment as JSON: \'{"NAME": "VALUE"}\'', json_object),
         Arg("--onstart", "commands to run at every start"),
-        Arg("--args", "arguments of the image's command, as one text"),
+        Arg("--args", "arguments of the image's command, as one word"),
         example="update instance 5001 --image pytorch/pytorch:latest",
     ),
-    Command("prepay instance", "deposit credit, to run an instance at a discount",
+    Command("prepay instance", "deposit credit for an instance, for a discount",
         Request("PUT /api/v0/instances/prepay/{id}/",
             "instance {id}: reserved for {reply[timescale]} months at a discount of"
             " {reply[discount_rate]}",
@@ -4553,8 +4558,8 @@ PDF_COMMANDS = (
 
 
 USER_COLUMNS = (
-    Column("Field", "Field", essential=True),
-    Column("Value", "Value", essential=True),
+    Column("Field", "Field", "", "name of the field", essential=True),
+    Column("Value", "Value", "", "its value; amounts in dollars", essential=True),
 )
 
 
@@ -4757,12 +4762,12 @@ def values_of(arg: Arg, command: Command | None, typed: str) -> Mapping[str, str
 
 
 GLOBAL_ARGS = (
-    Arg("--url", "address of the service; or VAST_URL"),
+    Arg("--url", "address of the service; or set VAST_URL"),
     Arg("--raw", "print JSON", bool),
-    Arg("--api-key", "the API key; ps shows it, VAST_API_KEY is safer"),
-    Arg("--retry", "retries of a failed request (3)",
+    Arg("--api-key", "API key; ps shows it, VAST_API_KEY is safer"),
+    Arg("--retry", "retries of a failed request (default: 3)",
         number("number of retries", least=0, most=1000, whole=True), default=3),
-    Arg("--dry-run", "print the first request for curl, send nothing", bool),
+    Arg("--dry-run", "print the first request as a curl command, send nothing", bool),
     Arg("-h --help", "show this help", bool),
 )  # fmt: skip
 VERSION_ARG = Arg("--version", "print the version", bool)
@@ -4782,16 +4787,16 @@ GROUPS: dict[str, tuple[Command, ...]] = {
     "Account": ACCOUNT_COMMANDS,
     "Serverless": SERVERLESS_COMMANDS,
     "Program": (
-        Command("completion", "print a script for completion in the shell", completion,
+        Command("completion", "print a shell completion script", completion,
             Arg("shell", "bash or zsh", Choice("shell", *SHELLS)),
             example="completion bash",
         ),
-        Command("complete", "print what can follow, for completion in the shell",
+        Command("complete", "print what can follow, for shell completion",
             complete, Arg("words...", "the words up to the cursor"), pass_on=True,
             hidden=True,
         ),
-        Command("help", "show help on a command or a topic", show_help,
-            Arg("command*", "a command, or a topic"), example="help query",
+        Command("help", "show help for a command or topic", show_help,
+            Arg("command*", "a command or topic"), example="help query",
         ),
     ),
 }  # fmt: skip
@@ -4863,14 +4868,17 @@ def unknown_command(names: list[str], others: list[str]) -> UsageError:
     name = plain(" ".join([*names, *others[: 2 - len(names)]]))
     verb, _, thing = plain(" ".join(names)).partition(" ")
     known = OTHER_NAMES.get(name) or OTHER_NAMES.get(verb)
+    objects = [each.name for each in COMMANDS if each.name.startswith(f"{verb} ")]
+    if f"{verb} instance" in objects:
+        objects = [f"{verb} instance"]
     if known in COMMAND_BY_NAME:
-        hint = f"; did you mean '{known}'?"
-    elif thing.isdecimal() and f"{verb} instance" in COMMAND_BY_NAME:
-        hint = f"; did you mean '{verb} instance {thing}'?"
+        near = [known]
+    elif thing.isdecimal() and len(objects) == 1:
+        near = [f"{objects[0]} {thing}"]
     else:
         near = difflib.get_close_matches(name, COMMAND_BY_NAME, n=1, cutoff=0.75)
-        near = near or difflib.get_close_matches(verb, COMMAND_BY_NAME, n=1, cutoff=0.75)
-        hint = f"; did you mean '{near[0]}'?" if near else f"; see {PROGRAM} help"
+        near += difflib.get_close_matches(verb, COMMAND_BY_NAME, n=1, cutoff=0.75)
+    hint = f"; did you mean '{near[0]}'?" if near else f"; see {PROGRAM} help"
     return UsageError(f"unknown command '{' '.join(names)}'{hint}")
 
 
@@ -4885,14 +4893,14 @@ def unknown_option(
     word: str, options: Mapping[str, Arg], command: Command | None, value: str = "VALUE"
 ) -> UsageError:
     """Return the error for a word that looks like an option and is none."""
-    name, equals, inline = word.partition("=")
+    name, _, inline = word.partition("=")
     field = named_fields(FIELDS).get(name.strip("-").replace("-", "_"))
     if plain(name).strip("-") in ("json", "output-json"):
         hint = "; did you mean '--raw'?"
     elif f"-{plain(name)}" in options:
         hint = f"; did you mean '-{plain(name)}'?"
     elif field and command and command.name == "search offers":
-        hint = f"; write it into the query: '{field.name}={inline or value}'"
+        hint = f"; put it in the query: '{field.name}={inline or value}'"
     else:
         hint = did_you_mean(plain(name), options)
     return usage_error(f"unknown option '{word}'{hint}", command)
@@ -4970,7 +4978,7 @@ class Words:
             words = words[1:]
         elif any(plain(word.partition("=")[0]) == "--dry-run" for word in words):
             raise usage_error(
-                "--dry-run must stand before --args; to pass it on, write --args --",
+                "put --dry-run before --args; to pass it on, write --args --",
                 self.command,
             )
         self.rest, self.queue = words, []
@@ -4994,7 +5002,7 @@ class Words:
         """Return the error for a positional too many."""
         given = {option.partition("=")[0] for option in self.glued}
         needed = [arg.long for arg in self.args if arg.required and arg.long not in given]
-        hint = f"for example: {PROGRAM} {self.command.example}"
+        hint = f"example: {PROGRAM} {self.command.example}"
         if needed:
             hint = f"use: {PROGRAM} {self.command.name} {before} {needed[0]} {word}"
         return usage_error(f"unexpected argument '{word}'; {hint}", self.command)
@@ -5082,7 +5090,9 @@ Rent GPUs on Vast.ai, and rent yours out.
 Global options:
 {chr(10).join(options)}
 
-More: {PROGRAM} help COMMAND, {", ".join(f"help {topic}" for topic in TOPICS)}
+More help:
+  {PROGRAM} help COMMAND
+  {PROGRAM} help TOPIC, one of: {", ".join(TOPICS)}
 
 Exit statuses:
 {exit_statuses()}
@@ -5100,13 +5110,17 @@ def exit_statuses() -> str:
 
 def columns_help() -> str:
     """Return what the headings of all tables mean."""
-    lines = []
+    tables: dict[tuple[Column, ...], list[str]] = {}
     for command in COMMANDS:
-        if isinstance(command.run, Listing):
-            lines.append(f"{command.name}:")
-            lines += [
-                f"  {column.heading:<14}{column.help}" for column in command.run.columns
-            ]
+        if command.columns:
+            tables.setdefault(tuple(command.columns), []).append(command.name)
+    lines = [
+        "--cols takes headings, and the fields that --raw shows; queries and the",
+        "-o of searches take headings too.",
+    ]
+    for columns, names in tables.items():
+        lines.append(f"\n{', '.join(names)}:")
+        lines += [f"  {column.heading:<14}{column.help}" for column in columns]
     return "\n".join(lines)
 
 
@@ -5130,7 +5144,7 @@ def help_text(words: list[str]) -> str:
     command = COMMAND_BY_NAME.get(name)
     if command is None:
         near = did_you_mean(name, [*COMMAND_BY_NAME, *TOPICS])
-        raise UsageError(f"there is no help on '{name}'{near}")
+        raise UsageError(f"no help for '{name}'{near}")
     return build_parser(command).format_help()
 
 
@@ -5206,7 +5220,7 @@ class Output:
             self.write(text)
             if dropped:
                 hidden = f"{dropped} column{'s' * (dropped > 1)} hidden to fit"
-                self.env.note(f"{hidden} {room} columns; --wide or --cols shows them")
+                self.env.note(f"{hidden} the terminal; use --wide or --cols")
 
     def fail(self, error: VastError) -> None:
         """Report an error on stderr.

@@ -420,7 +420,7 @@ def test_defaults_stay_as_they_are() -> None:
 
 NO_OPERATOR = (
     "has no operator; if it had < or >, quote the query:"
-    " the shell takes them for a redirection"
+    " the shell treats them as redirections"
 )
 EXPECTED = "expected a comparison such as num_gpus>=4"
 ONE_VALUE = "takes one value; expected a comparison"
@@ -485,27 +485,27 @@ REFUSED = {
     "no value after a word": ("id=1 «num_gpus in»", "'num_gpus' needs a value"),
     "an operator after a value": ("num_gpus>=4 «<»8", EXPECTED),
     "two operators": ("num_gpus == «==» 4", "'==' is not a value"),
-    "empty quotes": ('gpu_name=«""»', "this value of 'gpu_name' is empty"),
-    "quotes around spaces": ("id=«' '»", "this value of 'id' is empty"),
-    "an underscore": ("geolocation=«_»", "this value of 'geolocation' is empty"),
-    "a quoted one": ('gpu_name=«"_"»', "this value of 'gpu_name' is empty"),
+    "empty quotes": ('gpu_name=«""»', "empty value for 'gpu_name'"),
+    "quotes around spaces": ("id=«' '»", "empty value for 'id'"),
+    "an underscore": ("geolocation=«_»", "empty value for 'geolocation'"),
+    "a quoted one": ('gpu_name=«"_"»', "empty value for 'gpu_name'"),
     "an empty list": ("id in «[]»", "the list is empty"),
     "a list of spaces": ("id in «[  ]»", "the list is empty"),
-    "an empty element": ("id in [1,«,»2]", "this value of 'id' is empty"),
-    "an empty first element": ("id in [«,»2]", "this value of 'id' is empty"),
-    "an empty last element": ("id in [1,«]»", "this value of 'id' is empty"),
+    "an empty element": ("id in [1,«,»2]", "empty value for 'id'"),
+    "an empty first element": ("id in [«,»2]", "empty value for 'id'"),
+    "an empty last element": ("id in [1,«]»", "empty value for 'id'"),
     "an underscore in a list": (
         "gpu_name in [A, «_»]",
-        "this value of 'gpu_name' is empty",
+        "empty value for 'gpu_name'",
     ),
     # A list.
     "one element": (
         "id in [1, «x», 3]",
-        "'id' is compared with a whole number, not 'x'",
+        "'id' takes a whole number, not 'x'",
     ),
     "two words in an element": (
         "id in [«1 2»]",
-        "'id' is compared with a whole number, not '1 2'",
+        "'id' takes a whole number, not '1 2'",
     ),
     "half of an element in quotes": (
         'gpu_name in [A, «"RTX 4090" D»]',
@@ -528,12 +528,12 @@ REFUSED = {
         "gpu_name not in «RTX»",
         "'not in' needs a list, such as [RTX]",
     ),
-    "a list for one value": ("id«=[4]»", "a list needs in or notin"),
-    "not any": ("gpu_name«!=any»", "'any' is only for ="),
-    "more than any": ("num_gpus «>= any»", "'any' is only for ="),
-    "in any": ("id «in any»", "'any' is only for ="),
-    "more than none": ("num_gpus>«none»", "'none' is only for = and !="),
-    "less than Null": ("dph<«Null»", "'Null' is only for = and !="),
+    "a list for one value": ("id«=[4]»", "a list works only with in or notin"),
+    "not any": ("gpu_name«!=any»", "'any' works only with ="),
+    "more than any": ("num_gpus «>= any»", "'any' works only with ="),
+    "in any": ("id «in any»", "'any' works only with ="),
+    "more than none": ("num_gpus>«none»", "'none' works only with = and !="),
+    "less than Null": ("dph<«Null»", "'Null' works only with = and !="),
     # Given twice.
     "two values of a field": (
         "id=1 id«=2»",
@@ -545,10 +545,10 @@ REFUSED = {
     ),
     "two limits": ("dph<1 dph_total «lt 2»", "'dph lt' is given twice"),
     # Signs.
-    "a double quote": ('geolocation=«"US id=1»', "this quote is never closed"),
-    "a single quote": ("id in [1] mobo_name=«'a»", "this quote is never closed"),
-    "a bracket": ("geolocation in «[DE, AT»", "this bracket is never closed"),
-    "a quote in a list": ("geolocation in «['DE]»", "this bracket is never closed"),
+    "a double quote": ('geolocation=«"US id=1»', "unclosed quote"),
+    "a single quote": ("id in [1] mobo_name=«'a»", "unclosed quote"),
+    "a bracket": ("geolocation in «[DE, AT»", "unclosed bracket"),
+    "a quote in a list": ("geolocation in «['DE]»", "unclosed bracket"),
     "a closing bracket": ("id=4«]»", "unexpected ']'"),
     "a backslash": (r"gpu_name=a«\»b", r"unexpected '\'"),
 }  # fmt: skip
@@ -587,7 +587,7 @@ def test_value_of_the_wrong_type(kind: str, typed: str) -> None:
             continue
         with pytest.raises(vast.QueryError) as caught:
             parsed(f"{before}{typed}{after}")
-        says = f"'{name}' is compared with {COMPARED[kind]}, not '{typed}'"
+        says = f"'{name}' takes {COMPARED[kind]}, not '{typed}'"
         assert str(caught.value) == says
         quotes = len(after.strip("]"))
         assert caught.value.start == len(before) - quotes
@@ -596,7 +596,7 @@ def test_value_of_the_wrong_type(kind: str, typed: str) -> None:
 
 @pytest.mark.parametrize("name", ["cpu_ram", "gpu_ram", "gpu_total_ram", "duration"])
 def test_value_beyond_floats_in_the_service_s_unit(name: str) -> None:
-    with pytest.raises(vast.QueryError, match="is compared with a number, not '1e306'"):
+    with pytest.raises(vast.QueryError, match="takes a number, not '1e306'"):
         parsed(f"{name}<1e306")
 
 
@@ -605,7 +605,7 @@ SHOWN = {
     "wide and combining letters": (
         ["mobo_name=主板e\u0301", "num_gpus>«"],
         """\
-vast.py: 'num_gpus' is compared with a whole number, not '«'
+vast.py: 'num_gpus' takes a whole number, not '«'
   mobo_name=主板e\u0301 num_gpus>«
                            ^
 """,
@@ -613,7 +613,7 @@ vast.py: 'num_gpus' is compared with a whole number, not '«'
     "a wide letter": (
         ["id=主"],
         """\
-vast.py: 'id' is compared with a whole number, not '主'
+vast.py: 'id' takes a whole number, not '主'
   id=主
      ^^
 """,
@@ -621,7 +621,7 @@ vast.py: 'id' is compared with a whole number, not '主'
     "a letter without a width": (
         ["dph<\u0301"],
         """\
-vast.py: 'dph' is compared with a number, not '\u0301'
+vast.py: 'dph' takes a number, not '\u0301'
   dph<\u0301
       ^
 """,
@@ -629,7 +629,7 @@ vast.py: 'dph' is compared with a number, not '\u0301'
     "control characters": (
         ["geolocation='\x1b[31m'\n\tid=\u202e1"],
         """\
-vast.py: 'id' is compared with a whole number, not '\\u202e1'
+vast.py: 'id' takes a whole number, not '\\u202e1'
   geolocation=' [31m'  id= 1
                           ^^
 """,
@@ -717,7 +717,7 @@ def note(name: str, typed: str, meant: str) -> str:
 
 
 NOT_PERCENT = "reliability is from 0 to 1: no machine has {} (did you mean {}?)"
-COUNTRY = "geolocation is a country code of two letters, such as US or DE"
+COUNTRY = "geolocation takes a two-letter country code such as US or DE"
 NOTES = {
     "as much as there can be": ("gpu_ram<=1000 cpu_ram<16000 gpu_total_ram>16000", []),
     "of a GPU": ("gpu_ram>=24576", [note("gpu_ram", "24576", "24.576")]),
@@ -738,7 +738,7 @@ NOTES = {
     "a share": ("reliability<=1 reliability>98% R>=99", []),
     "a country's name": (
         "geolocation=Germany",
-        [f"{COUNTRY}: 'Germany' may match nothing"],
+        [f"{COUNTRY}; 'Germany' may match nothing"],
     ),
     "countries": ("geolocation in [de,US,'fr'] geolocation!=none", []),
     "other large numbers": ("disk_space>99999 inet_up>99999 duration>99999", []),
@@ -787,7 +787,7 @@ def test_every_heading_is_a_sort_key(column: vast.Column) -> None:
 
 
 def test_the_heading_is_named_in_what_is_refused() -> None:
-    with pytest.raises(vast.QueryError, match="'VRAM' is compared with a number"):
+    with pytest.raises(vast.QueryError, match="'VRAM' takes a number"):
         parsed("VRAM=much")
 
 
@@ -822,7 +822,7 @@ WRONG_QUANTITIES = """gpu_ram>=24% gpu_ram>=30d dph<98% num_gpus>=4GB duration>3
 
 @pytest.mark.parametrize("query", WRONG_QUANTITIES)
 def test_quantity_in_another_unit(query: str) -> None:
-    with pytest.raises(vast.QueryError, match="is compared with a"):
+    with pytest.raises(vast.QueryError, match=r"takes a (whole )?number, not"):
         parsed(query)
 
 
@@ -837,27 +837,27 @@ NOTHING = {
     "-n num_gpus=99": ["num_gpus=99"],
     "gpu_name=rtx_4090": [
         f"gpu_name=rtx_4090 {BY_DEFAULT}",
-        "there is no GPU 'rtx 4090'; did you mean gpu_name=RTX_4090?",
+        "unknown GPU 'rtx 4090'; did you mean gpu_name=RTX_4090?",
     ],
     "gpu_name=RTX4090": [
         f"gpu_name=RTX4090 {BY_DEFAULT}",
-        "there is no GPU 'RTX4090'; did you mean gpu_name=RTX_4090?",
+        "unknown GPU 'RTX4090'; did you mean gpu_name=RTX_4090?",
     ],
     "gpu_name=rtx 4090": [
         f"gpu_name=rtx 4090 {BY_DEFAULT}",
-        "there is no GPU 'rtx 4090'; did you mean gpu_name=RTX_4090?",
+        "unknown GPU 'rtx 4090'; did you mean gpu_name=RTX_4090?",
     ],
     "gpu_name=A100": [
         f"gpu_name=A100 {BY_DEFAULT}",
-        "there is no GPU 'A100'; did you mean gpu_name=A100_SXM4?",
+        "unknown GPU 'A100'; did you mean gpu_name=A100_SXM4?",
     ],
     "gpu_name=H100-SXM5-80GB": [
         f"gpu_name=H100-SXM5-80GB {BY_DEFAULT}",
-        "there is no GPU 'H100-SXM5-80GB'; did you mean gpu_name=H100_SXM?",
+        "unknown GPU 'H100-SXM5-80GB'; did you mean gpu_name=H100_SXM?",
     ],
     "'gpu_name in [rtx_4090, H200, xyz]' num_gpus=99": [
         f"gpu_name in [rtx_4090, H200, xyz] num_gpus=99 {BY_DEFAULT}",
-        "there is no GPU 'rtx 4090'; did you mean gpu_name=RTX_4090?",
+        "unknown GPU 'rtx 4090'; did you mean gpu_name=RTX_4090?",
     ],
     "gpu_name=RTX_4090 num_gpus=99": [f"gpu_name=RTX_4090 num_gpus=99 {BY_DEFAULT}"],
     "'gpu_name!=RTX4090' num_gpus=99": [f"gpu_name!=RTX4090 num_gpus=99 {BY_DEFAULT}"],
@@ -908,7 +908,7 @@ def test_gpu_names_that_cannot_be_read(
 def test_a_country(run: Program, box: Sandbox, typed: str, sent: str) -> None:
     ran = run("search", "offers", f"geolocation={typed}")
     assert box.calls[0].body["geolocation"] == {"eq": sent}
-    assert (f"{COUNTRY}: 'Germany' may match nothing" in ran.err) is (sent != "DE")
+    assert (f"{COUNTRY}; 'Germany' may match nothing" in ran.err) is (sent != "DE")
 
 
 # Queries about rows that are there.
@@ -999,7 +999,7 @@ def test_rows_that_pass_are_raw_too(run: Program, box: Sandbox) -> None:
         ("label>x", "'label' is a text field, which takes = == != in notin"),
         ("running", "unknown field 'running'"),
         ("num_gpus", f"'num_gpus' {NO_OPERATOR}"),
-        ("R>high", "'R' is compared with a number, not 'high'"),
+        ("R>high", "'R' takes a number, not 'high'"),
     ],
 )
 def test_a_wrong_query_about_rows(
@@ -1134,7 +1134,7 @@ HELPED = {
     ),
     "a placeholder": (
         "search offers 'machine_id=MACHINE_ID verified=any'",
-        "'machine_id' is compared with a whole number, not 'MACHINE_ID'",
+        "'machine_id' takes a whole number, not 'MACHINE_ID'",
     ),
     "an order with a dash": (
         "search offers --order dph-asc",

@@ -527,10 +527,10 @@ def test_environment(texts: list[str], found: dict[str, str]) -> None:
 
 
 NO_ENVIRONMENTS = {
-    "--shm-size 1g": "--env cannot carry '--shm-size', only -e -p -v -h",
-    "-e A=b --gpus=all": "--env cannot carry '--gpus=all', only -e -p -v -h",
-    "--env=A=b": "--env cannot carry '--env=A=b', only -e -p -v -h",
-    "-": "--env cannot carry '-', only -e -p -v -h",
+    "--shm-size 1g": "--env takes only -e -p -v -h, not '--shm-size'",
+    "-e A=b --gpus=all": "--env takes only -e -p -v -h, not '--gpus=all'",
+    "--env=A=b": "--env takes only -e -p -v -h, not '--env=A=b'",
+    "-": "--env takes only -e -p -v -h, not '-'",
     "-e": "--env: '-e' needs a value",
     "A=b -p": "--env: '-p' needs a value",
     "NAME": "--env: 'NAME' is not of the form NAME=VALUE",
