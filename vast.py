@@ -247,6 +247,8 @@ class Column:
             return [compute(row, now) for row in rows]
         name, *others = self.source.split("|")
         values = [row.get(name) for row in rows]
+        if name in VARIABLES:
+            values = list(map(mask_variables, values))
         for other in others:
             values = [
                 row.get(other) if value is None else value
@@ -305,13 +307,13 @@ CREDENTIALS = frozenset(
     docker_login_pass authorization_token private_key ssh_private_key new_api_key
     result_url temp_download_url""".split()
 )
-VARIABLES = ("env", "extra_env")  # under these it sends environment variables
 MASK = "********"
+VARIABLES = ("env", "extra_env")  # fields that hold environment variables
 NESTED = frozenset((dict, list))
 SECRET_NAME = re.compile(
-    r"(?<![a-z])(api|auth|access|private|secret)?"
-    r"(keys?|tokens?|secrets?|pass|passwd|passwords?|passphrase|pat|pats|credentials?"
-    r"|logins?|auth|authorization)(?![a-z])",
+    r"password|passwd|passphrase|(?<![a-z])(api|auth|access|private|secret)?"
+    r"(keys?|tokens?|secrets?|pass|pwd|pats?|credentials?|logins?|auth|authorization)"
+    r"(?![a-z])",
     re.IGNORECASE,
 )
 PASSWORD_URL = re.compile(r"://[^/\s@]*:[^/\s@]+@")
@@ -387,8 +389,6 @@ def cells(column: Column, values: list[Any], last: bool) -> list[str]:
     """Return a column's values as cells. Plain numbers are formatted in one go, which
     saves 6 % of the time of 10,000 offers."""
     format, scale = column.format, column.scale
-    if column.field in VARIABLES:
-        values = list(map(mask_variables, values))
     if format and set(map(type, values)) <= {float, int, type(None)}:
         try:
             return [
@@ -488,8 +488,9 @@ def is_secret_variable(name: object, value: object) -> bool:
     """Return whether a variable's value may let others in, by its name or itself."""
     if not isinstance(name, str):
         return False
+    words = re.sub("(?<=[a-z])(?=[A-Z])", " ", name)
     return bool(
-        SECRET_NAME.search(name.replace("_", " "))
+        SECRET_NAME.search(words)
         or (isinstance(value, str) and PASSWORD_URL.search(value))
     )
 
@@ -570,8 +571,8 @@ ENVIRONMENT_HELP = f"""\
   VAST_URL         address of the service; --url overrides it
                    (default: {SERVICE})
   HOME             where the key file is: ~/.vast_api_key
-  XDG_CONFIG_HOME  where the vendor's client saves its key, which is read when there
-                   is no ~/.vast_api_key (default: ~/.config)
+  XDG_CONFIG_HOME  where the vendor's client saves its key, which is read if
+                   there is no ~/.vast_api_key (default: ~/.config)
   COLUMNS          width of tables on a terminal
   HTTPS_PROXY, NO_PROXY, REQUESTS_CA_BUNDLE
                    as in other programs"""
@@ -1615,8 +1616,9 @@ class Arg:
     ends in ?, and takes all the words that follow if it ends in "..." (so does an
     option). `type` converts the text; bool is a flag. In the body of a request it is
     called `wire` ("": it is not sent), by default its own name. `say` are the words for
-    it in what is reported afterwards. An option that `stands_for` another, or for a
-    positional, is replaced by that. `suggest` are words for completion, with their help.
+    it in what is reported afterwards, or a function that returns them. An option that
+    `stands_for` another, or for a positional, is replaced by that. `suggest` are words
+    for completion, with their help.
     """
 
     def __init__(
@@ -1627,7 +1629,7 @@ class Arg:
         *,
         default: Any = None,
         wire: str | None = None,
-        say: str = "",
+        say: str | Callable[[Any], str] = "",
         required: bool = False,
         append: bool = False,
         secret: bool = False,
@@ -1752,7 +1754,11 @@ def given(declared: Iterable[Arg], args: argparse.Namespace) -> Row:
 def spoken(declared: Iterable[Arg], args: argparse.Namespace) -> str:
     """Return what was given in words for people, "" for nothing."""
     values = [(arg.say, getattr(args, arg.dest, None)) for arg in declared if arg.say]
-    return ", ".join(say.format(value) for say, value in values if value is not None)
+    return ", ".join(
+        say.format(value) if isinstance(say, str) else say(value)
+        for say, value in values
+        if value is not None
+    )
 
 
 class Kind:
@@ -2242,7 +2248,7 @@ FIELDS = (
     Field("inet_up", "float", "Mbit/s", "upload speed"),
     Field("inet_up_cost", "float", "$/GB", "price of uploads"),
     Field("machine_id", "int", "", "id of the machine"),
-    Field("min_bid", "float", "$/h", "lowest bid for an interruptible instance"),
+    Field("min_bid", "float", "$/h", "lowest bid (interruptible)"),
     Field("mobo_name", "text", "", "motherboard model"),
     Field("num_gpus", "int", "", "number of GPUs"),
     Field("os_version", "float", "", "operating system version"),
@@ -3077,7 +3083,9 @@ def wait_until(client: Client, number: int, goal: str, deadline: float) -> Row |
                 return row
             first = first or status
             news = status != first or taken >= STALE
-            if goal == "running" and status in BROKEN and news:
+            if status == "gone" and news:
+                raise VastError(f"instance {number} is gone", "no_such_instance")
+            if goal != "gone" and status in BROKEN and news:
                 msg = f"instance {number} is {status}: {reason or 'no reason given'}"
                 raise VastError(f"{msg}; {costs}", "not_ready")
             text = f"instance {number}: {status} {reason}".rstrip()
@@ -3581,7 +3589,7 @@ INSTANCE_COMMANDS = (
         Arg("label", "new label; '' removes it", at_most("label", LABEL_MOST)),
         example="label instance 5001 training",
     ),
-    Command("update instance", "change an instance's image, template or environment",
+    Command("update instance", "change the image, template or environment",
         Request("PUT /api/v0/instances/update_template/{id}/", "instance {id}: updated",
             prepare=needs_a_change, proof="success|updated_instance"),
         INSTANCE_ID,
@@ -3700,7 +3708,7 @@ LISTING_PRICES = (
     Arg("-m --min_chunk", "minimum number of GPUs to rent",
         number("number of GPUs", least=1, whole=True), say="at least {} GPUs"),
     Arg("-e --end_date", "until this date, its last second included", end_date,
-        say="{:until}"),
+        say=until_date),
     Arg("-b --price_min_bid", "$/hour per GPU, the lowest bid", PRICE,
         say="bids from ${:.10g}/h per GPU"),
     Arg("-r --discount_rate", "maximum discount, 0 to 1",
@@ -4007,13 +4015,13 @@ def billed(client: Client, start: int, end: int) -> tuple[list[Row], object]:
 
 
 INVOICE_COLUMNS = (
-    Column("ID", "id", "s", essential=True),
-    Column("Date", "date", "", essential=True),
-    Column("Type", "kind", "", essential=True),
-    Column("Description", "item", "", essential=True),
-    Column("Quantity", "quantity", "s", essential=True),
-    Column("Rate", "rate", "s", essential=True),
-    Column("Amount", "amount", "s", essential=True),
+    Column("ID", "id", "s", "id of the invoice", essential=True),
+    Column("Date", "date", "", "day in the local time zone", essential=True),
+    Column("Type", "kind", "", "charge, payment, credit, refund, …", essential=True),
+    Column("Description", "item", "", "what was charged or paid", essential=True),
+    Column("Quantity", "quantity", "s", "hours, GB, … as the description says", essential=True),
+    Column("Rate", "rate", "s", "price of one of them, $", essential=True),
+    Column("Amount", "amount", "s", "amount, $; what you paid is below zero", essential=True),
 )
 
 
@@ -4052,7 +4060,7 @@ BILLS_ARGS = (
 BILLING_COMMANDS = (
     Command("show invoices", "list charges and payments", show_invoices,
         *BILLS_ARGS, *LISTING_ARGS,
-        example="show invoices -s 2026-01 -e 2026-03",
+        example="show invoices -s 2026-01 -e 2026-03", columns=INVOICE_COLUMNS,
     ),
 )  # fmt: skip
 
@@ -4809,6 +4817,8 @@ OTHER_NAMES = {
     "create bid": "change bid", "copy-from": "copy", "copy-put": "copy",
     "search volume": "search volumes", "show offers": "search offers",
     "show instances-v1": "show instances", "show key": "show api-keys",
+    "list instances": "show instances", "list offers": "search offers",
+    "delete instance": "destroy instance", "remove instance": "destroy instance",
 }  # fmt: skip
 
 
@@ -4871,11 +4881,12 @@ def unknown_command(names: list[str], others: list[str]) -> UsageError:
     objects = [each.name for each in COMMANDS if each.name.startswith(f"{verb} ")]
     if f"{verb} instance" in objects:
         objects = [f"{verb} instance"]
+    near: list[str] = []
     if known in COMMAND_BY_NAME:
         near = [known]
     elif thing.isdecimal() and len(objects) == 1:
         near = [f"{objects[0]} {thing}"]
-    else:
+    elif difflib.get_close_matches(verb, VERBS):
         near = difflib.get_close_matches(name, COMMAND_BY_NAME, n=1, cutoff=0.75)
         near += difflib.get_close_matches(verb, COMMAND_BY_NAME, n=1, cutoff=0.75)
     hint = f"; did you mean '{near[0]}'?" if near else f"; see {PROGRAM} help"
@@ -5180,7 +5191,7 @@ class Output:
     def show(self, shown: Shown) -> None:
         """Show one thing that a command yields."""
         if isinstance(shown, Failed):
-            self.fail(shown.error)
+            self.fail(shown.error, shown.of)
             if shown.result:
                 shown.result.value.update(shown.error.as_json())
             elif self.raw:
@@ -5222,8 +5233,8 @@ class Output:
                 hidden = f"{dropped} column{'s' * (dropped > 1)} hidden to fit"
                 self.env.note(f"{hidden} the terminal; use --wide or --cols")
 
-    def fail(self, error: VastError) -> None:
-        """Report an error on stderr.
+    def fail(self, error: VastError, of: object = None) -> None:
+        """Report an error on stderr; `of` is the id that it is about.
 
         Once something has been paid, no status may invite a retry.
         """
@@ -5237,7 +5248,8 @@ class Output:
         if self.raw:
             self.env.write_error(json.dumps(error.as_json(), sort_keys=True) + "\n")
             return
-        self.env.note(str(error))
+        unnamed = of is not None and str(of) not in str(error)
+        self.env.note(f"{of}: {error}" if unnamed else str(error))
         if isinstance(error, QueryError):
             self.env.write_error(f"{caret(error)}\n")
 
@@ -5287,11 +5299,12 @@ def curl(dry: DryRun, env: Environment) -> str:
     call = dry.call
     parts = ["curl", "-sS", "-X", call.method, quote(dry.url)]
     if call.needs_key:
-        saved = next((p for p in key_files(env.environ) if os.path.isfile(p)), None)
+        paths = (session_file(env.environ), *key_files(env.environ))
+        saved = next(filter(os.path.isfile, paths), "")
         key = "$VAST_API_KEY"
         if saved and not env.environ.get("VAST_API_KEY"):
-            path = saved.replace(home(env.environ), "~", 1)
-            key = f"$(cat {path if path.startswith('~/') else quote(path)})"
+            inside = saved.removeprefix(f"{home(env.environ)}/")
+            key = f"$(cat {'~/' * (inside != saved)}{quote(inside)})"
         parts += ["-H", f'"Authorization: Bearer {key}"']
     if call.body is not None:
         parts += ["-H", "'Content-Type: application/json'"]
@@ -5302,10 +5315,7 @@ def curl(dry: DryRun, env: Environment) -> str:
 def masked_body(call: Call) -> Row:
     """Return a request's body with its secrets masked."""
     body = dict(call.body or {})
-    for name in call.secrets & body.keys():
-        text = str(body[name])
-        login = re.sub(r"(?<!\S)(-p|--password)([ =]*)(\S+)", rf"\1\2{MASK}", text)
-        body[name] = login if name == "image_login" and login != text else MASK
+    body |= dict.fromkeys(call.secrets & body.keys(), MASK)
     if "env" in body:
         body["env"] = mask_variables(body["env"])
     return body
