@@ -430,7 +430,7 @@ def fit(
     for index in reversed(range(len(columns))):
         if sum(widths[i] + 2 for i in kept) - 2 <= room:
             break
-        if not columns[index].essential:
+        if not columns[index].essential and len(kept) > 1:
             kept.remove(index)
     over = sum(widths[i] + 2 for i in kept) - 2 - room
     flexible = [i for i in kept if not columns[i].format]
@@ -606,19 +606,20 @@ KEYS_PAGE = "https://cloud.vast.ai/manage-keys/"
 CA_BUNDLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 
 ENVIRONMENT_HELP = f"""\
-  VAST_API_KEY     the API key; --api-key overrides it, it overrides the key file
-  VAST_URL         the address of the service; --url overrides it
-                   ({SERVICE})
-  HOME             the key file is ~/.vast_api_key
-  XDG_CONFIG_HOME  without a key file of our own, that of the vendor's client is read:
-                   ~/.config/vastai/vast_api_key
-  COLUMNS          the width of tables on a terminal
+  VAST_API_KEY     API key; overrides the key file, --api-key overrides both
+  VAST_URL         address of the service; --url overrides it
+                   (default: {SERVICE})
+  HOME             where the key file is: ~/.vast_api_key
+  XDG_CONFIG_HOME  where the vendor's client saves its key, which is read if
+                   there is no ~/.vast_api_key (default: ~/.config)
+  COLUMNS          width of tables on a terminal
   HTTPS_PROXY, NO_PROXY, REQUESTS_CA_BUNDLE
                    as in other programs"""
 
 # Suffixes that a number may have, by the unit in which it is read.
 SUFFIXES: dict[str, dict[str, float]] = {
     "0..1": {"%": 0.01},
+    "%": {"%": 1},
     "GB": {"mb": 0.001, "gib": 1, "gb": 1, "tb": 1000},
     "seconds": {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800},
     "hours": {"h": 1, "d": 24},
@@ -633,7 +634,7 @@ def parse_quantity(text: str, unit: str = "") -> float | None:
     if unit.startswith("$"):
         text = text.removeprefix("$")
     for suffix, factor in SUFFIXES.get(unit, {}).items():
-        value = as_number(text.removesuffix(suffix))
+        value = as_number(text.removesuffix(suffix).rstrip())
         if text.endswith(suffix) and value is not None:
             return round(value * factor, 12)
     return as_number(text)
@@ -717,7 +718,7 @@ def json_object(text: str) -> Row:
     except (ValueError, RecursionError):
         value = None
     if not isinstance(value, dict):
-        raise invalid("JSON object", text, 'must be such as \'{"NAME": "VALUE"}\'')
+        raise invalid("JSON object", text, 'use one such as \'{"NAME": "VALUE"}\'')
     return value
 
 
@@ -922,7 +923,7 @@ class Environment:
         """
         if not self.can_ask():
             if required:
-                raise UsageError("without a terminal to confirm on, this needs -y")
+                raise UsageError("there is no terminal to confirm this on; use -y")
             return
         hint = f"type {expected} to confirm:" if expected else "[y/N]"
         answer = self.prompt(f"{question} {hint} ").strip()
@@ -998,6 +999,11 @@ def check_key(key: str) -> str:
     return key
 
 
+def key_hint() -> str:
+    """Return how to get a key, and how to save it so that nobody else sees it."""
+    return f"get a key at {KEYS_PAGE} and save it with: {PROGRAM} set api-key"
+
+
 def find_key(given: str | None, env: Environment) -> str:
     """Return the API key, from the first of: `--api-key`, VAST_API_KEY, a session of
     `tfa login`, the key files. Raises NoKey."""
@@ -1011,9 +1017,7 @@ def find_key(given: str | None, env: Environment) -> str:
                 return check_key(key)
             except UsageError as error:
                 raise NoKey(f"{path}: {error}", "bad_key") from None
-    raise NoKey(
-        f"no API key; get one at {KEYS_PAGE} and save it with: {PROGRAM} set api-key"
-    )
+    raise NoKey(f"no API key; {key_hint()}")
 
 
 def read_key_file(path: str, env: Environment) -> str:
@@ -1102,7 +1106,7 @@ def secret_value(text: str, env: Environment, question: str) -> str:
         prompt = env.can_ask()
         text = env.prompt(question, secret=True) if prompt else env.read_line()
     if not text:
-        raise UsageError(f"{question.rstrip(': ').lower()} is empty")
+        raise UsageError(f"no {question.rstrip(': ')} was given")
     return text
 
 
@@ -1506,7 +1510,7 @@ class Client:
                 found.discard("success")
             if call.read or not call.proof or found:
                 return reply
-            raise Failure(BAD_REPLY, "the response does not say success", status)
+            raise Failure(BAD_REPLY, "the response does not confirm success", status)
         if call.read and isinstance(reply, list):
             return reply
         if not call.proof and isinstance(reply, str):
@@ -1587,10 +1591,9 @@ class Client:
         login = re.search("requires login|log in again|invalid user key", msg, re.I)
         denied = status == 401 and slug != "invalid_backup_code"
         if slug == "auth_error" or denied or login:
-            hint = f"get a key at {KEYS_PAGE} and save it with: {PROGRAM} set api-key"
-            if "two factor" in msg.lower():
-                hint = f"run: {PROGRAM} tfa login"
-            return NoKey(f"{msg} ({hint})", http=status)
+            two_factor = "two factor" in msg.lower()
+            hint = f"run: {PROGRAM} tfa login" if two_factor else key_hint()
+            return NoKey(f"{msg}; {hint}", http=status)
         error = VastError(msg, slug, status)
         try:
             error.reply = json.loads(body)
@@ -1721,7 +1724,8 @@ class Arg:
     option). `type` converts the text; bool is a flag. In the body of a request it is
     called `wire` ("": it is not sent), by default its own name. `say` are the words for
     it in what is reported afterwards, or a function that returns them. An option that
-    `stands_for` another, or for a positional, is replaced by that.
+    `stands_for` another, or for a positional, is replaced by that. `suggest` are words
+    for completion, with their help.
     """
 
     def __init__(
@@ -1737,6 +1741,7 @@ class Arg:
         append: bool = False,
         secret: bool = False,
         stands_for: str = "",
+        suggest: Mapping[str, str] | None = None,
     ) -> None:
         self.many = next((m for m in ("...", "+", "*", "?") if names.endswith(m)), "")
         words = names.removesuffix(self.many).split()
@@ -1746,7 +1751,7 @@ class Arg:
         self.help, self.type, self.default = help, type, default
         self.wire = self.dest if wire is None else wire
         self.say, self.secret, self.stands_for = say, secret, stands_for
-        self.required, self.append = required, append
+        self.required, self.append, self.suggest = required, append, suggest or {}
         self.is_flag = type is bool or stands_for.startswith("--")
         self.metavar = self.dest.upper() if self.flags else self.dest
 
@@ -1779,20 +1784,20 @@ def ids(help: str = "one or more ids") -> Arg:
 
 
 TABLE_ARGS = (
-    Arg("--cols", "only these columns, by heading or field: a,b,c", wire=""),
-    Arg("--wide", "all columns, even if they do not fit the terminal", bool, wire=""),
+    Arg("--cols", "columns to show: a,b,c; see help columns", wire=""),
+    Arg("--wide", "show all columns, even if they do not fit", bool, wire=""),
     Arg("--no-header", "omit the header row", bool, wire=""),
 )
 LISTING_ARGS = (
-    Arg("-q --quiet", "only the ids, one a line", bool, wire=""),
+    Arg("-q --quiet", "print only the ids, one per line", bool, wire=""),
     *TABLE_ARGS,
 )
-YES_ARG = Arg("-y --yes", "do not ask", bool, wire="")
+YES_ARG = Arg("-y --yes", "do not ask for confirmation", bool, wire="")
 WAIT_ARGS = (
-    Arg("--wait", "wait until it is done", bool, wire=""),
+    Arg("--wait", "wait until the change is complete", bool, wire=""),
     Arg(
         "--timeout",
-        "wait at most this many seconds (600)",
+        "give up waiting after this many seconds (default: 600)",
         number("time", "seconds", 0),
         default=600.0,
         wire="",
@@ -1908,7 +1913,12 @@ class Listing(Kind):
         self.where, self.after = where, after
         self.extra_args = LISTING_ARGS
         if where:
-            query = Arg("query*", "comparisons, as in: label=exp1 num_gpus>=2", wire="")
+            query = Arg(
+                "query*",
+                "comparisons, as in: label=exp1 num_gpus>=2",
+                wire="",
+                suggest={each.field or each.heading: each.help for each in columns},
+            )
             self.extra_args = (query, *LISTING_ARGS)
 
     def call(self, args: argparse.Namespace) -> Call:
@@ -2261,7 +2271,7 @@ class Command:
     yields what is to be shown. `notes` returns more text for the end of its help.
     `pass_on`: words that look like options but are not the command's own are
     positional words. `reveals`: it exists to show a credential. `hidden`: it stands in
-    no list of commands.
+    no list of commands. `columns` are those of the table that a function shows.
     """
 
     def __init__(
@@ -2276,11 +2286,13 @@ class Command:
         pass_on: bool = False,
         reveals: bool = False,
         hidden: bool = False,
+        columns: Sequence[Column] = (),
     ) -> None:
         self.name, self.help, self.run, self.own = name, help, run, args
         self.example, self.aliases, self.notes = example or name, aliases, notes
         self.pass_on, self.reveals, self.hidden = pass_on, reveals, hidden
         self.args = args
+        self.columns = run.columns if isinstance(run, Listing) else columns
         if isinstance(run, Kind):
             self.args = (*args, *run.extra_args)
             run.name, run.declared = name, self.args
@@ -2324,27 +2336,27 @@ class Field:
 FIELDS = (
     Field("bw_nvlink", "float", "GB/s", "NVLink bandwidth"),
     Field("cluster_id", "int", "", "id of the machine's cluster"),
-    Field("compute_cap", "int", "", "CUDA compute capability times 100: 750 is 7.5"),
+    Field("compute_cap", "int", "", "CUDA compute capability: 750 is 7.5"),
     Field("cpu_arch", "text", "", "amd64 or arm64"),
-    Field("cpu_cores", "int", "", "virtual CPUs of the machine"),
-    Field("cpu_cores_effective", "float", "", "virtual CPUs that you get"),
+    Field("cpu_cores", "int", "", "vCPUs of the machine"),
+    Field("cpu_cores_effective", "float", "", "vCPUs that you get"),
     Field("cpu_ghz", "float", "GHz", "CPU clock rate"),
-    Field("cpu_ram", "float", "GB", "main memory", "", 1000, 16000),
-    Field("cuda_vers", "float", "", "highest CUDA version", "cuda_max_good"),
+    Field("cpu_ram", "float", "GB", "main memory that you get", "", 1000, 16000),
+    Field("cuda_vers", "float", "", "highest CUDA version supported", "cuda_max_good"),
     Field("datacenter", "bool", "", "in a data center"),
     Field("direct_port_count", "int", "", "open ports of the machine"),
     Field("disk_bw", "float", "MB/s", "disk bandwidth"),
-    Field("disk_space", "float", "GB", "disk space for rent"),
+    Field("disk_space", "float", "GB", "disk space available"),
     Field("display_active", "bool", "", "has a display attached", "gpu_display_active"),
     Field("dlperf", "float", "", "deep learning performance score"),
-    Field("dlperf_usd", "float", "per $/h", "that score by price",
+    Field("dlperf_usd", "float", "per $/h", "deep learning performance per $/h",
           "dlperf_per_dphtotal"),
-    Field("dph", "float", "$/h", "price of the whole offer", "dph_total"),
+    Field("dph", "float", "$/h", "total price of the offer", "dph_total"),
     Field("driver_version", "version", "", "NVIDIA driver, such as 535.86.05"),
-    Field("duration", "float", "days", "longest rental", "", 86400),
+    Field("duration", "float", "days", "maximum rental duration", "", 86400),
     Field("external", "bool", "", "from another market (default: false)"),
-    Field("flops_usd", "float", "TFLOPS/$/h", "speed by price", "flops_per_dphtotal"),
-    Field("geolocation", "country", "", "country, two letters"),
+    Field("flops_usd", "float", "TFLOPS/$/h", "speed per $/h", "flops_per_dphtotal"),
+    Field("geolocation", "country", "", "two-letter country code"),
     Field("gpu_arch", "text", "", "nvidia or amd"),
     Field("gpu_frac", "float", "0..1", "share of the machine's GPUs"),
     Field("gpu_max_power", "float", "W", "power limit of a GPU"),
@@ -2362,22 +2374,22 @@ FIELDS = (
     Field("inet_up", "float", "Mbit/s", "upload speed"),
     Field("inet_up_cost", "float", "$/GB", "price of uploads"),
     Field("machine_id", "int", "", "id of the machine"),
-    Field("min_bid", "float", "$/h", "lowest bid for an interruptible instance"),
-    Field("mobo_name", "text", "", "mainboard model"),
+    Field("min_bid", "float", "$/h", "lowest bid (interruptible)"),
+    Field("mobo_name", "text", "", "motherboard model"),
     Field("num_gpus", "int", "", "number of GPUs"),
-    Field("os_version", "float", "", "version of the machine's system"),
+    Field("os_version", "float", "", "operating system version"),
     Field("pci_gen", "float", "", "PCI Express generation"),
     Field("pcie_bw", "float", "GB/s", "bandwidth between CPU and GPU"),
-    Field("reliability", "float", "0..1", "share of time that it is up", "", 1, 1),
+    Field("reliability", "float", "0..1", "share of time that the machine is up", "", 1, 1),
     Field("rentable", "bool", "", "can be rented now (default: true)"),
     Field("rented", "bool", "", "you already rent on this machine"),
-    Field("static_ip", "bool", "", "its IP address does not change"),
+    Field("static_ip", "bool", "", "has a static IP address"),
     Field("storage_cost", "float", "$/GB/month", "price of disk space"),
     Field("total_flops", "float", "TFLOPS", "speed of all GPUs"),
     Field("ubuntu_version", "float", "", "Ubuntu version"),
     Field("verification", "text", "", "verified, unverified or deverified"),
-    Field("verified", "bool", "", "checked by Vast.ai (default: true)"),
-    Field("vms_enabled", "bool", "", "offers virtual machines"),
+    Field("verified", "bool", "", "verified by Vast.ai (default: true)"),
+    Field("vms_enabled", "bool", "", "supports virtual machines"),
 )  # fmt: skip
 
 # Numbers and texts of an offer that can be sorted by, but not searched by.
@@ -2404,22 +2416,32 @@ def named_fields(
     if "reliability" in known:
         known["reliability2"] = known["reliability"]
     for column in columns:
-        field = known.get(column.field)
-        if field and column.heading not in known:
-            factor = field.factor if column.scale == 1 else round(1 / column.scale, 9)
-            known[column.heading] = Field(
-                column.heading, field.kind, "", field.help, field.wire, factor
-            )
+        field = known.get(column.field or column.heading)
+        if field:
+            shown = as_shown(field, column)
+            known.setdefault(column.heading, shown)
+            known.setdefault(column.heading.lower(), shown)
     return known
+
+
+def as_shown(field: Field, column: Column) -> Field:
+    """Return a field under a column's heading, in the unit that the column shows."""
+    factor = round(1 / column.scale, 9)
+    same = factor == field.factor
+    unit = field.unit if same else "%" if column.scale == 100 else ""
+    most = field.most if same else float("inf")
+    return Field(
+        column.heading, field.kind, unit, field.help, field.wire, factor, most
+    )
 
 
 WORD_OPERATORS = {
     name: name for name in ("eq", "neq", "gt", "gte", "lt", "lte", "in", "notin")
 } | {"nin": "notin"}
-OPERATORS = WORD_OPERATORS | {
+OPERATORS = {
     "=": "eq", "==": "eq", "!=": "neq",
     ">": "gt", ">=": "gte", "<": "lt", "<=": "lte",
-}  # fmt: skip
+} | WORD_OPERATORS  # fmt: skip
 
 TOKEN = r"""(?x)(?P<space> (?: [\s,] | \\+ (?: n? (?=\s|$) ) )+ )
       | (?P<quoted> "[^"]*" | '[^']*' )
@@ -2465,7 +2487,7 @@ class Query:
             if token.kind == "unclosed":
                 token.end = len(self.text)
                 what = "bracket" if token.text == "[" else "quote"
-                raise self.error(f"this {what} is never closed", token)
+                raise self.error(f"unclosed {what}", token)
             if token.kind == "stray":
                 raise self.error(f"unexpected '{token.text}'", token)
             if token.kind != "space":
@@ -2541,7 +2563,7 @@ class Query:
         if not self.operator_at(index + 1):
             raise self.error(
                 f"'{name.text}' has no operator; if it had < or >, quote the query:"
-                " the shell takes them for a redirection",
+                " the shell treats them as redirections",
                 name,
             )
         token = self.tokens[index + 1]
@@ -2568,7 +2590,7 @@ class Query:
         words = " ".join(token.text for token in values)
         if first.kind == "word" and words.lower() == "any":
             if operator.kind != "eq":
-                raise self.error("'any' is only for =", operator, last)
+                raise self.error("'any' works only with =", operator, last)
             self.filters.pop(field.wire, None)
             self.cleared.add(field.wire)
             return
@@ -2605,10 +2627,10 @@ class Query:
                 )
             return self.elements(field, token)
         if token.kind == "list":
-            raise self.error("a list needs in or notin", operator, token)
+            raise self.error("a list works only with in or notin", operator, token)
         if token.kind == "word" and token.text.lower() in ("none", "null"):
             if operator.kind not in EQUALITY:
-                raise self.error(f"'{token.text}' is only for = and !=", token)
+                raise self.error(f"'{token.text}' works only with = and !=", token)
             return None
         return self.scalar(field, token)
 
@@ -2624,7 +2646,7 @@ class Query:
             kind = "quoted" if re.fullmatch("\"[^\"]*\"|'[^']*'", match[1]) else "word"
             element = Token(kind, match[1], *(start + at for at in match.span(1)))
             if kind == "word" and re.search("[\"'\\[]", match[1]):
-                raise self.error("quote the whole element, or nothing of it", element)
+                raise self.error("quote the whole element, or none of it", element)
             values.append(self.scalar(field, element))
         return values
 
@@ -2637,7 +2659,7 @@ class Query:
             text = text.replace("_", " ").strip()
         if not text.strip():
             token.end = max(token.end, token.start + 1)
-            raise self.error(f"this value of '{field.name}' is empty", token)
+            raise self.error(f"empty value for '{field.name}'", token)
         if field.kind == "country":
             return self.country(field, text)
         if field.kind == "text":
@@ -2646,13 +2668,13 @@ class Query:
         value = convert(text.strip(), field.unit)
         if value is None or abs(value * field.factor) == float("inf"):
             raise self.error(
-                f"'{field.name}' is compared with {VALUES[field.kind]}, not '{text}'",
+                f"'{field.name}' takes {VALUES[field.kind]}, not '{text}'",
                 token,
             )
-        if field.kind in ("bool", "version"):
-            return value
         if value > field.most:
             self.suspicious(field, value)
+        if field.factor == 1:
+            return value
         scaled = value * field.factor
         return round(scaled) if field.factor > 1 else round(scaled, 12)
 
@@ -2660,8 +2682,8 @@ class Query:
         """Return a country: two letters in upper case, anything else as typed."""
         if re.fullmatch("[A-Za-z]{2}", text):
             return text.upper()
-        code = "a country code of two letters, such as US or DE"
-        self.notes.append(f"{field.name} is {code}: '{text}' may match nothing")
+        code = "a two-letter country code such as US or DE"
+        self.notes.append(f"{field.name} takes {code}; '{text}' may match nothing")
         return text
 
     def suspicious(self, field: Field, value: float) -> None:
@@ -2715,10 +2737,11 @@ comparison:  FIELD OPERATOR VALUE
 operators:   = != < <= > >= in notin (or: == eq neq lt lte gt gte nin 'not in')
 value:       a word, a quoted text, or a [list] after in and notin;
              _ stands for a space: gpu_name=RTX_4090 or gpu_name="RTX 4090"
-units:       the field's own; 98%, 24GB, 30d and $0.5 are understood
+units:       as listed below; 98%, 24GB, 30d and $0.5 work too
+headings:    a column's heading works like its field, in the unit shown: R>99
 any:         FIELD=any lifts a default filter (verified=true external=false
              rentable=true; -n lifts all three)
-Quote the query: the shell takes a bare < or > for a redirection."""
+Quote the query: the shell treats a bare < or > as a redirection."""
 
 
 def parse_query(
@@ -2772,31 +2795,38 @@ def parse_order(
 
 
 def row_fields(rows: Sequence[Row], columns: Sequence[Column]) -> dict[str, Field]:
-    """Return what rows can be filtered by: their own fields and the table's headings,
-    in any case of letters; numbers in the units of searches."""
-    numeric: dict[str, bool] = {}
+    """Return what rows can be filtered by: their own fields and the table's headings;
+    numbers in the units of searches."""
+    types: dict[str, set[type]] = {}
     for row in rows:
         for name, value in row.items():
-            if isinstance(value, (int, float)) and not isinstance(value, bool):
-                numeric.setdefault(name, True)
-            elif value is not None and not isinstance(value, bool):
-                numeric[name] = False
-    own = [Field(name, "float" if is_n else "text") for name, is_n in numeric.items()]
-    known = named_fields(own)
-    for field in FIELDS:
-        if numeric.get(field.wire) or field.kind == "bool":
-            known[field.name] = known[field.wire] = field
+            types.setdefault(name, set()).add(type(value))
+    own = {name: Field(name, kind_of(found)) for name, found in types.items()}
     for column in columns:
-        kind = "float" if column.format else "text"
-        factor = 1 / column.scale
-        heading = Field(column.heading, kind, "", "", column.heading, factor)
-        known.setdefault(column.heading, heading)
-        known.setdefault(column.heading.lower(), heading)
-        if column.field:
-            known.setdefault(column.field, Field(column.field, kind))
-    if "status" in known:
-        known.setdefault("state", known["status"])
+        name = column.field or column.heading
+        if name not in own or (column.format and own[name].kind == "text"):
+            own[name] = Field(name, "float" if column.format else "text")
+    for field in FIELDS:
+        kinds = (own[field.wire].kind, field.kind) if field.wire in own else ("", "")
+        if kinds in SAME_UNIT or kinds[1] == "bool":
+            own[field.name] = field
+    known = named_fields(own.values(), columns)
+    for name, other in (("state", "status"), ("reliability", "reliability2")):
+        if other in known:
+            known.setdefault(name, known[other])
     return known
+
+
+# The kinds of a row's field and of a search's field whose values are alike.
+SAME_UNIT = {("float", "float"), ("float", "int"), ("text", "country")}
+
+
+def kind_of(types: set[type]) -> str:
+    """Return the kind of a field whose values have these types."""
+    types = types - {type(None)}
+    if types == {bool}:
+        return "bool"
+    return "float" if types and types <= {int, float} else "text"
 
 
 def matches(value: object, tests: Mapping[str, Any]) -> bool:
@@ -2804,8 +2834,10 @@ def matches(value: object, tests: Mapping[str, Any]) -> bool:
     letters, with _ for a space."""
 
     def same(other: object) -> bool:
-        texts = (str(text).replace("_", " ").strip().lower() for text in (value, other))
-        return value == other if None in (value, other) else len(set(texts)) == 1
+        if other is None or value in (None, other):
+            return (None if value == "" else value) == other
+        texts = (str(each).replace("_", " ").strip().lower() for each in (value, other))
+        return len(set(texts)) == 1
 
     size = as_number(value) if isinstance(value, str) else value
     for operator, wanted in tests.items():
@@ -2825,20 +2857,25 @@ def matches(value: object, tests: Mapping[str, Any]) -> bool:
 
 def matching_rows(rows: list[Row], query: str, columns: Sequence[Column]) -> list[Row]:
     """Return the rows that pass a query, decided here. Raises QueryError."""
-    filters, _ = parse_query(query, {}, row_fields(rows, columns))
-    computed = {column.heading: column for column in columns}
-    found = []
-    for row in rows:
-        values = {
-            name: row[name]
-            if name in row or name not in computed
-            else computed[name].values([row], time.time())[0]
-            for name in filters
-            if name in row or name in computed
-        }
-        if all(matches(values.get(name), tests) for name, tests in filters.items()):
-            found.append(row)
-    return found
+    if not rows:  # their fields are not known
+        return rows
+    fields = row_fields(rows, columns)
+    filters, _ = parse_query(query, {}, fields)
+    computed = {column.field or column.heading: column for column in columns}
+
+    def value(row: Row, name: str) -> object:
+        value = row.get(name)
+        if value is None and name in computed:
+            value = computed[name].values([row], time.time())[0]
+        if fields[name].kind == "country" and isinstance(value, str):
+            return value.rpartition(", ")[2]  # of "Oregon, US"
+        return value
+
+    return [
+        row
+        for row in rows
+        if all(matches(value(row, name), tests) for name, tests in filters.items())
+    ]
 
 
 def video_memory(row: Row, now: float) -> object:
@@ -2850,34 +2887,35 @@ def video_memory(row: Row, now: float) -> object:
 
 
 RELIABILITY = Column(
-    "R", "reliability2|reliability", ".1f", "reliability, %", 100, essential=True
+    "R", "reliability2|reliability", ".1f", "reliability: share of time that the machine is up, %", 100, essential=True
 )
 OFFER_COLUMNS = (
-    Column("ID", "id", "d", "id, for create instance", essential=True),
-    Column("CUDA", "cuda_max_good", ".1f", "highest CUDA version"),
+    Column("ID", "id", "d", "id of the offer, for create instance", essential=True),
+    Column("CUDA", "cuda_max_good", ".1f", "highest CUDA version supported"),
     Column("N", "num_gpus", "dx", "number of GPUs", essential=True),
     Column("Model", "gpu_name", "", "GPU model", essential=True),
     Column("PCIE", "pcie_bw", ".1f", "bandwidth between CPU and GPU, GB/s"),
     Column("cpu_ghz", "cpu_ghz", ".1f", "CPU clock rate, GHz"),
-    Column("vCPUs", "cpu_cores_effective", ".1f", "virtual CPUs that you get"),
-    Column("RAM", "cpu_ram", ".1f", "main memory, GB", 1 / 1000),
+    Column("vCPUs", "cpu_cores_effective", ".1f", "vCPUs that you get"),
+    Column("RAM", "cpu_ram", ".1f", "main memory that you get, GB", 1 / 1000),
     Column("VRAM", video_memory, ".1f", "memory of all GPUs, GB", 1 / 1000,
            essential=True, field="gpu_total_ram"),
-    Column("Disk", "disk_space", ".0f", "disk space for rent, GB"),
-    Column("$/hr", "dph_total", ".4f", "price of the whole offer", essential=True),
+    Column("Disk", "disk_space", ".0f", "disk space available, GB"),
+    Column("$/hr", "dph_total", ".4f", "total price of the offer, $/hour", essential=True),
     Column("DLP", "dlperf", ".1f", "deep learning performance score"),
-    Column("DLP/$", "dlperf_per_dphtotal", ".1f", "that score by $/hr"),
+    Column("DLP/$", "dlperf_per_dphtotal", ".1f", "deep learning performance score per $/hour"),
     Column("score", "score", ".1f", "the service's overall rating"),
     Column("NV_Driver", "driver_version", "", "NVIDIA driver version"),
     Column("Net_up", "inet_up", ".1f", "upload speed, Mbit/s"),
     Column("Net_down", "inet_down", ".1f", "download speed, Mbit/s"),
     RELIABILITY,
-    Column("Max_Days", "duration", ".1f", "longest rental, days", 1 / 86400),
+    Column("Max_Days", "duration", ".1f", "maximum rental duration, days", 1 / 86400),
     Column("mach_id", "machine_id", "d", "id of the machine"),
-    Column("status", "verification", "", "checked by Vast.ai or not"),
+    Column("status", "verification", "",
+           "verified by Vast.ai, unverified or deverified"),
     Column("host_id", "host_id", "d", "id of the host"),
     Column("ports", "direct_port_count", "d", "open ports of the machine"),
-    Column("country", "geolocation", "", "location", essential=True),
+    Column("country", "geolocation", "", "region and country", essential=True),
 )  # fmt: skip
 
 
@@ -2956,18 +2994,19 @@ def explain_nothing(
     for name in wanted:
         near = "" if name in names else similar(name, names)
         if near:
-            client.env.note(f"there is no GPU '{name}'; did you mean {near}?")
+            client.env.note(f"unknown GPU '{name}'; did you mean {near}?")
 
 
 def similar(name: str, names: Iterable[str]) -> str:
-    """Return the names nearest to one, spelt as in a query, or ""."""
+    """Return the names most like one, spelt as in a query, or ""."""
     import difflib
 
-    def plain(text: str) -> str:
+    def letters(text: str) -> str:
         return re.sub("[^a-z0-9]", "", text.lower())
 
-    known = {plain(each): each for each in names}
-    near = difflib.get_close_matches(plain(name), known, n=3, cutoff=0.75)
+    known, typed = {letters(each): each for each in names}, letters(name)
+    near = [each for each in known if typed and (typed in each or each in typed)][:3]
+    near = near or difflib.get_close_matches(typed, known, n=3)
     return " or ".join(f"gpu_name={known[each].replace(' ', '_')}" for each in near)
 
 
@@ -2980,10 +3019,13 @@ def count_offers(client: Client, args: argparse.Namespace, rows: list[Row]) -> N
         client.env.note(many + more)
 
 
+FIELD_NAMES = {field.name: field.help for field in FIELDS}
 SEARCH_ARGS = (
-    Arg("query*", "what the offers must have, see below", wire=""),
-    Arg("-n --no-default", "without the default filters", bool),
-    Arg("-o --order", "fields to sort by: dph, num_gpus- (score-)", default="score-"),
+    Arg("query*", "comparisons that offers must pass, see below", wire="",
+        suggest=FIELD_NAMES),
+    Arg("-n --no-default", "do not apply the default filters", bool),
+    Arg("-o --order", "fields to sort by: dph, num_gpus- (default: score-)",
+        default="score-", suggest=FIELD_NAMES),
     Arg("--limit", "maximum number of offers", number("limit", least=1, whole=True)),
 )
 DISK_LEAST = 8  # GB
@@ -2999,8 +3041,8 @@ OFFER_COMMANDS = (
         Arg("-b --bid", "same as -t bid", stands_for="--type=bid"),
         Arg("-d --on-demand", "same as -t on-demand", stands_for="--type=on-demand"),
         Arg("-r --reserved", "same as -t reserved", stands_for="--type=reserved"),
-        Arg("--disable-bundling", "show identical offers one by one", bool),
-        Arg("--storage", "GB of disk that the price includes (5)",
+        Arg("--disable-bundling", "do not group identical offers", bool),
+        Arg("--storage", "GB of disk included in the price (default: 5)",
             number("disk size", "GB", 0), default=5.0),
         example="search offers 'num_gpus>=4 dph<2 gpu_name=RTX_4090' -o dph",
         aliases=["search instances"],
@@ -3062,25 +3104,25 @@ def age(row: Row, now: float) -> object:
 INSTANCE_COLUMNS = (
     Column("ID", "id", "d", "id of the instance", essential=True),
     Column("Machine", "machine_id", "d", "id of the machine"),
-    Column("Status", "actual_status", "", "what it does", essential=True),
+    Column("Status", "actual_status", "", "state: loading, running, stopped, exited, offline", essential=True),
     Column("N", "num_gpus", "dx", "number of GPUs", essential=True),
     Column("Model", "gpu_name", "", "GPU model", essential=True),
     Column("Util%", "gpu_util", ".1f", "GPU utilization, %"),
-    Column("vCPUs", "cpu_cores_effective", ".1f", "virtual CPUs that you get"),
+    Column("vCPUs", "cpu_cores_effective", ".1f", "vCPUs that you get"),
     Column("RAM", "cpu_ram", ".1f", "main memory, GB", 1 / 1000),
     Column("Disk", "disk_space", ".0f", "disk space, GB"),
     Column("SSH_Addr", lambda row, now: (ssh_address(row) or [None])[0], "",
-           "where ssh reaches it"),
+           "address for ssh"),
     Column("SSH_Port", lambda row, now: (ssh_address(row) or [None, None])[1], "d",
            "port for ssh"),
-    Column("$/hr", "dph_total", ".4f", "price with its disk", essential=True),
-    Column("Image", "image_uuid", "", "the image that it runs"),
+    Column("$/hr", "dph_total", ".4f", "price including the disk, $/hour", essential=True),
+    Column("Image", "image_uuid", "", "image that it runs"),
     Column("Net_up", "inet_up", ".1f", "upload speed, Mbit/s"),
     Column("Net_down", "inet_down", ".1f", "download speed, Mbit/s"),
-    Column("R", "reliability2|reliability", ".1f", "reliability, %", 100),
-    Column("Label", "label", "", "your name for it", essential=True),
-    Column("Age_h", age, ".1f", "hours since it was created", 1 / 3600),
-    Column("Up_min", "uptime_mins", ".0f", "minutes since it started"),
+    Column("R", "reliability2|reliability", ".1f", "reliability: share of time that the machine is up, %", 100),
+    Column("Label", "label", "", "label that you gave it", essential=True),
+    Column("Age_h", age, ".1f", "time since it was created, hours", 1 / 3600),
+    Column("Up_min", "uptime_mins", ".0f", "time since it last started, minutes"),
 )  # fmt: skip
 
 
@@ -3123,9 +3165,9 @@ def the_instance(client: Client, number: int | None) -> Row:
     if len(rows) == 1:
         return rows[0]
     if not rows:
-        raise VastError("there is no instance", "no_such_instance")
+        raise VastError("you have no instances", "no_such_instance")
     known = " ".join(str(row.get("id")) for row in rows)
-    raise UsageError(f"which instance? give an id: {known}", "several_instances")
+    raise UsageError(f"several instances; give an id: {known}", "several_instances")
 
 
 def address_result(row: Row, scheme: str) -> Result:
@@ -3134,7 +3176,7 @@ def address_result(row: Row, scheme: str) -> Result:
     if not found:
         status = row.get("actual_status") or "starting"
         msg = f"instance {row.get('id')} is not ready: it is {status}"
-        raise VastError(f"{msg}, without an address yet", "not_ready")
+        raise VastError(f"{msg} and has no address yet", "not_ready")
     host, port, direct = found
     url = f"{scheme}://root@{f'[{host}]' if ':' in host else host}:{port}"
     value = {"id": row.get("id"), "host": host, "port": port, "user": "root"}
@@ -3158,8 +3200,8 @@ STALE = 30.0  # seconds for which a row may show what was before a start
 
 STILL_COSTS = {
     "running": "it costs money as long as it exists",
-    "stopped": "until it has stopped it costs its full price",
-    "gone": "until it is gone it costs money",
+    "stopped": "it costs its full price until it has stopped",
+    "gone": "it costs money until it is gone",
 }
 
 
@@ -3188,7 +3230,7 @@ def wait_until(client: Client, number: int, goal: str, deadline: float) -> Row |
     what goes on costing money, and how to look.
     """
     env, start = client.env, client.env.monotonic()
-    costs = f"{STILL_COSTS[goal]}; to look: {PROGRAM} show instance {number}"
+    costs = f"{STILL_COSTS[goal]}; to check: {PROGRAM} show instance {number}"
     first = before = ""
     try:
         while True:
@@ -3199,14 +3241,16 @@ def wait_until(client: Client, number: int, goal: str, deadline: float) -> Row |
                 return row
             first = first or status
             news = status != first or taken >= STALE
-            if goal == "running" and status in BROKEN and news:
+            if status == "gone" and news:
+                raise VastError(f"instance {number} is gone", "no_such_instance")
+            if goal != "gone" and status in BROKEN and news:
                 msg = f"instance {number} is {status}: {reason or 'no reason given'}"
                 raise VastError(f"{msg}; {costs}", "not_ready")
             text = f"instance {number}: {status} {reason}".rstrip()
             env.progress(f"{text} ({taken:.0f} s)", milestone=text != before)
             if env.monotonic() + POLL > deadline:
-                msg = f"instance {number} is not {goal} but {status}"
-                raise NotDone(f"{msg} after {taken:.0f} s; {costs}", "timeout")
+                msg = f"instance {number} is {status}, not {goal}, after {taken:.0f} s"
+                raise NotDone(f"{msg}; {costs}", "timeout")
             before = text
             env.sleep(POLL)
     except (KeyboardInterrupt, Interrupted) as cause:
@@ -3269,7 +3313,7 @@ def parse_environment(texts: Sequence[str]) -> dict[str, str]:
         elif words[0][:2] in ENV_FLAGS:  # -p80:80
             flag, words[0] = words[0][:2], words[0][2:]
         elif words[0].startswith("-"):
-            raise UsageError(f"--env cannot carry '{words[0]}', only -e -p -v -h")
+            raise UsageError(f"--env takes only -e -p -v -h, not '{words[0]}'")
         if not words:
             raise UsageError(f"--env: '{flag}' needs a value")
         value = words.pop(0)
@@ -3302,16 +3346,17 @@ def check_rental(args: argparse.Namespace) -> None:
     """Refuse options that exclude each other. Raises UsageError."""
     jupyter = args.jupyter or args.jupyter_lab or args.jupyter_dir is not None
     if not args.image and args.create_from is None and not args.template_hash:
-        raise UsageError("an image is missing: give --image or --template_hash")
+        raise UsageError("no image; give --image or --template_hash")
     if jupyter and args.args is not None:
-        raise UsageError("--jupyter excludes --args")
+        raise UsageError("--jupyter and --args cannot be used together")
     if args.onstart is not None and args.onstart_cmd is not None:
-        raise UsageError("--onstart excludes --onstart-cmd")
+        raise UsageError("--onstart and --onstart-cmd cannot be used together")
     if args.create_volume is not None and args.link_volume is not None:
-        raise UsageError("--create-volume excludes --link-volume")
+        msg = "--create-volume and --link-volume cannot be used together"
+        raise UsageError(msg)
     volume = args.create_volume or args.link_volume
     if bool(volume) != bool(args.mount_path):
-        raise UsageError("a volume needs --mount-path, and --mount-path a volume")
+        raise UsageError("a volume needs --mount-path, and --mount-path needs a volume")
 
 
 def volume_info(args: argparse.Namespace) -> Row | None:
@@ -3336,7 +3381,7 @@ def rental(args: argparse.Namespace) -> Row:
     if onstart is None:
         onstart = args.entrypoint
     if len(onstart or "") + sum(map(len, args.args or ())) > ONSTART_MOST:
-        most = f"the service takes {ONSTART_MOST} characters"
+        most = f"at most {ONSTART_MOST} characters"
         raise UsageError(f"the start-up script and the arguments are too long: {most}")
     disk = 10.0 if args.disk is None and args.template_hash is None else args.disk
     body: Row = {
@@ -3394,7 +3439,7 @@ class Rental(Request):
     def __call__(self, client: Client, args: argparse.Namespace) -> Iterator[Shown]:
         self.order = rental(args)
         if args.args is not None and (args.ssh or args.direct):
-            client.env.note("--ssh and --direct do nothing with --args")
+            client.env.note("--ssh and --direct have no effect with --args")
         yield from super().__call__(client, args)
 
     def send(self, client: Client, args: argparse.Namespace, scheduled: bool) -> Result:
@@ -3437,7 +3482,7 @@ class Rental(Request):
         except Interrupted:
             raise
         except VastError as error:
-            client.env.note(f"instance {number}: the price can't be read: {error}")
+            client.env.note(f"cannot read the price of instance {number}: {error}")
             return
         price, disk = as_price(row.get("dph_total")), as_price(row.get("disk_space"))
         if price is not None:
@@ -3541,7 +3586,7 @@ class Launch(Rental):
         offers = [row for row in find_offers(client, search)
                   if isinstance(row.get("id"), int)]  # fmt: skip
         if not offers:
-            raise VastError("no offer matches; nothing was rented", "not_found")
+            raise VastError("no matching offer; nothing was rented", "not_found")
         self.offer, args.id = offers[0], offers[0]["id"]
         client.env.note(f"best offer: {self.described()}")
         yield from super().__call__(client, args)
@@ -3556,45 +3601,45 @@ class Launch(Rental):
 
 # The arguments that `create instance` and `launch instance` share.
 RENTAL_ARGS = (
-    Arg("--label", "a name for the instance", at_most("label", LABEL_MOST)),
-    Arg("--onstart", "a file whose text is run at every start", file_name),
+    Arg("--label", "label for the instance", at_most("label", LABEL_MOST)),
+    Arg("--onstart", "script file to run at every start", file_name),
     Arg("--onstart-cmd", "commands to run at every start"),
-    Arg("--entrypoint", "what to run at the start if neither is given"),
-    Arg("--ssh", "log in with ssh (the default)", bool),
+    Arg("--entrypoint", "the same, if neither of them is given"),
+    Arg("--ssh", "log in with ssh (default)", bool),
     Arg("--direct", "connect to the machine directly, not through a proxy", bool),
     Arg("--jupyter", "start Jupyter", bool),
-    Arg("--jupyter-dir", "the folder that Jupyter opens"),
+    Arg("--jupyter-dir", "folder to open in Jupyter"),
     Arg("--jupyter-lab", "start JupyterLab", bool),
     Arg("--lang-utf8", "set the locale to C.UTF-8", bool),
     Arg("--python-utf8", "set Python's encoding to UTF-8", bool),
-    Arg("--env", "'-e NAME=VALUE -p 80:80 -v a:b -h NAME'", append=True),
+    Arg("--env", "'-e NAME=VALUE -p 80:80 -v a:b -h NAME', as for Docker", append=True),
     Arg("--login", "registry login: '-u USER -p PASSWORD HOST'"),
-    Arg("--template_hash", "a template, for what is not given here"),
-    Arg("--cancel-unavail", "fail rather than wait for the machine", bool),
+    Arg("--template_hash", "template to use for what is not given here"),
+    Arg("--cancel-unavail", "fail if the machine is not available now", bool),
     Arg("--extra"),
-    Arg("--max-price", "rent nothing that costs more, in $/hour with this disk",
+    Arg("--max-price", "refuse to pay more, $/hour including the disk",
         number("price", "$", above=0)),
-    Arg("--args...", "all that follows is passed to the image's command"),
+    Arg("--args...", "pass all that follows to the image's command"),
 )  # fmt: skip
 CREATE_ARGS = (
-    Arg("--image", "the image to run; this or a template is required"),
-    Arg("--disk", "GB of disk (10)", number("disk size", "GB", DISK_LEAST)),
+    Arg("--image", "image to run; this or a template is required"),
+    Arg("--disk", "GB of disk (default: 10)", number("disk size", "GB", DISK_LEAST)),
     Arg("--price --bid_price", "rent interruptible, at this bid in $/hour",
         number("bid", "$", 0.001, 128)),
-    Arg("--user", "the user to run the image as"),
-    Arg("--create-from", "the id of an instance to copy", identifier),
+    Arg("--user", "user to run the image as"),
+    Arg("--create-from", "id of an instance to copy", identifier),
     Arg("--force", "skip the checks of --create-from", bool),
-    Arg("--create-volume", "the id of a volume offer: create a volume", identifier),
-    Arg("--link-volume", "the id of a volume of yours: use it", volume_id),
-    Arg("--mount-path", "where the volume is mounted"),
-    Arg("--volume-size", "GB of the new volume (15)",
+    Arg("--create-volume", "id of a volume offer; creates a volume", identifier),
+    Arg("--link-volume", "id of one of your volumes; attaches it", volume_id),
+    Arg("--mount-path", "where to mount the volume"),
+    Arg("--volume-size", "GB of the new volume (default: 15)",
         number("volume size", "GB", 1, whole=True)),
-    Arg("--volume-label", "a name for the new volume"),
+    Arg("--volume-label", "name for the new volume"),
     *RENTAL_ARGS,
 )  # fmt: skip
 ONLY_ONE = (
-    Arg("id?", "id of the instance; not needed when there is only one", identifier),
-    Arg("--id", "same as an option", stands_for="id"),
+    Arg("id?", "id of the instance; optional if you have only one", identifier),
+    Arg("--id", "the same, as an option", stands_for="id"),
 )
 INSTANCE_IDS = ids("one or more instance ids")
 INSTANCE_ID = Arg("id", "id of the instance", identifier)
@@ -3646,7 +3691,7 @@ def needs_a_change(client: Client, args: argparse.Namespace) -> None:
 
 def bid_words(client: Client, args: argparse.Namespace) -> None:
     """Put the new bid into words."""
-    args.bid = "a winning bid" if args.price is None else f"${args.price:g}/h"
+    args.bid = "chosen by the service" if args.price is None else f"${args.price:g}/h"
 
 
 INSTANCE_COMMANDS = (
@@ -3659,39 +3704,39 @@ INSTANCE_COMMANDS = (
             fetch=lambda client, args: [the_instance(client, args.id)]),
         INSTANCE_IDS, example="show instance 5001",
     ),
-    Command("ssh-url", "print the ssh address of an instance",
+    Command("ssh-url", "print the ssh URL of an instance",
         url_of("ssh"), *ONLY_ONE, example="ssh-url 5001",
     ),
-    Command("scp-url", "print the scp address of an instance",
+    Command("scp-url", "print the scp URL of an instance",
         url_of("scp"), *ONLY_ONE, example="scp-url 5001",
     ),
     Command("create instance", "rent an offer; it costs money from then on",
-        Rental(), Arg("id", "the id of the offer", identifier), *CREATE_ARGS,
+        Rental(), Arg("id", "id of the offer", identifier), *CREATE_ARGS,
         example="create instance 1234 --image pytorch/pytorch --disk 40 --label train",
     ),
     Command("create instances", "rent several offers",
-        Rental(), ids("the ids of the offers"), *CREATE_ARGS,
+        Rental(), ids("ids of the offers"), *CREATE_ARGS,
         example="create instances 1234 1235 --image pytorch/pytorch --disk 40",
     ),
-    Command("launch instance", "search, and rent the best offer found",
+    Command("launch instance", "search, and rent the best offer",
         Launch(),
         Arg("-g --gpu-name", "GPU model, such as RTX_4090", required=True),
         Arg("-n --num-gpus", "number of GPUs",
             number("number of GPUs", least=1, whole=True), required=True),
-        Arg("-i --image", "the image to run; this or a template is required"),
-        Arg("-r --region", "a continent such as North_America, or countries: US,CA"),
-        Arg("-d --disk", "GB of disk (16)", number("disk size", "GB", DISK_LEAST),
+        Arg("-i --image", "image to run; this or a template is required"),
+        Arg("-r --region", "continent, such as North_America, or countries: US,CA"),
+        Arg("-d --disk", "GB of disk (default: 16)", number("disk size", "GB", DISK_LEAST),
             default=16.0),
-        Arg("--limit", "number of offers to look at (3)",
+        Arg("--limit", "number of offers to look at (default: 3)",
             number("limit", least=1, whole=True), default=3),
-        Arg("-o --order", "fields to sort by (score-)", default="score-"),
+        Arg("-o --order", "fields to sort by (default: score-)", default="score-"),
         *RENTAL_ARGS,
         example="launch instance -g RTX_4090 -n 1 -i pytorch/pytorch --max-price 0.5",
     ),
     Command("start instance", "start a stopped instance", start_instances(),
         INSTANCE_IDS, example="start instance 5001 --wait", aliases=["start instances"],
     ),
-    Command("stop instance", "stop an instance; its disk stays, and costs",
+    Command("stop instance", "stop an instance; its disk still costs money",
         stop_instances(), INSTANCE_IDS, example="stop instance 5001",
         aliases=["stop instances"],
     ),
@@ -3703,25 +3748,25 @@ INSTANCE_COMMANDS = (
         recycle_instances(), INSTANCE_IDS, example="recycle instance 5001 --wait",
         aliases=["recycle instances"],
     ),
-    Command("label instance", "name an instance",
+    Command("label instance", "set the label of an instance",
         Request(f"PUT {INSTANCE_PATH}", "instance {id}: label '{label}'"),
         INSTANCE_ID,
-        Arg("label", "its new name; '' for none", at_most("label", LABEL_MOST)),
+        Arg("label", "new label; '' removes it", at_most("label", LABEL_MOST)),
         example="label instance 5001 training",
     ),
-    Command("update instance", "change an instance's image, template or environment",
+    Command("update instance", "change the image, template or environment",
         Request("PUT /api/v0/instances/update_template/{id}/", "instance {id}: updated",
             prepare=needs_a_change, proof="success|updated_instance"),
         INSTANCE_ID,
-        Arg("--image", "the image to run, after the next recycle"),
-        Arg("--template_id", "the id of a template", identifier),
-        Arg("--template_hash_id --template_hash", "the hash of a template"),
+        Arg("--image", "image to run from the next recycle on"),
+        Arg("--template_id", "id of a template", identifier),
+        Arg("--template_hash_id --template_hash", "hash of a template"),
         Arg("--env", 'environment as JSON: \'{"NAME": "VALUE"}\'', json_object),
         Arg("--onstart", "commands to run at every start"),
-        Arg("--args", "arguments of the image's command, as one text"),
+        Arg("--args", "arguments of the image's command, as one word"),
         example="update instance 5001 --image pytorch/pytorch:latest",
     ),
-    Command("prepay instance", "deposit credit, to run an instance at a discount",
+    Command("prepay instance", "deposit credit for an instance, for a discount",
         Request("PUT /api/v0/instances/prepay/{id}/",
             "instance {id}: reserved for {reply[timescale]} months at a discount of"
             " {reply[discount_rate]}",
@@ -5550,13 +5595,14 @@ def fetch_rows(client: Client, start: int, end: int) -> tuple[list[Row], object]
 
 
 INVOICE_COLUMNS = (
-    Column("ID", "id", "s", "id of the row", essential=True),
-    Column("Date", "date", "", "local date", essential=True),
-    Column("Type", "kind", "", "charge, payment, …"),
-    Column("Description", "item", "", "what it is for", essential=True),
-    Column("Quantity", "quantity", "s", "hours or GB"),
-    Column("Rate", "rate", "s", "$ per hour or GB"),
-    Column("Amount", "amount", "s", "$; payments are negative", essential=True),
+    Column("ID", "id", "s", "id of the invoice", essential=True),
+    Column("Date", "date", "", "day in the local time zone", essential=True),
+    Column("Type", "kind", "", "charge, payment, credit, refund, …"),
+    Column("Description", "item", "", "what was charged or paid", essential=True),
+    Column("Quantity", "quantity", "s", "hours, GB, … as the description says"),
+    Column("Rate", "rate", "s", "price of one of them, $"),
+    Column("Amount", "amount", "s", "amount, $; what you paid is below zero",
+           essential=True),
 )
 
 
@@ -5618,7 +5664,7 @@ BILLS_ARGS = (
 BILLING_COMMANDS = (
     Command("show invoices", "list charges and payments", show_invoices,
         *BILLS_ARGS, *LISTING_ARGS,
-        example="show invoices -s 2026-01 -e 2026-03",
+        example="show invoices -s 2026-01 -e 2026-03", columns=INVOICE_COLUMNS,
     ),
 )  # fmt: skip
 
@@ -6067,8 +6113,8 @@ API_KEYS, TEAM, TFA = "/api/v0/auth/apikeys/", "/api/v0/team/", "/api/v0/tfa/"
 
 MONEY = ("balance", "balance_threshold", "credit")
 USER_COLUMNS = (
-    Column("Field", "Field", essential=True),
-    Column("Value", "Value", essential=True),
+    Column("Field", "Field", "", "name of the field", essential=True),
+    Column("Value", "Value", "", "its value; amounts in dollars", essential=True),
 )
 
 
@@ -6389,7 +6435,8 @@ SENT = "its secret is saved to ~/.vast_tfa_secret until you run tfa login"
 
 ACCOUNT_COMMANDS = (
     Command("show user", "show your account", show_user,
-        Arg("-q --quiet", "one line: id, e-mail, balance, credit", bool), *TABLE_ARGS),
+        Arg("-q --quiet", "one line: id, e-mail, balance, credit", bool), *TABLE_ARGS,
+        columns=USER_COLUMNS),
     Command("set api-key", "save your API key", set_api_key,
         Arg("new_api_key?", "the key; without it, or with -, it is asked for or read"
             " from stdin"),
@@ -6859,25 +6906,26 @@ SERVERLESS_COMMANDS = (
 
 # --- parser, help and completion ------------------------------------------------------
 
-# Both call `vast.py complete` with the words up to the cursor. Each line of its output is
-# a candidate, and behind a tab its help; "/" stands for the names of files.
+# Both call `vast.py complete` with the words up to the cursor. Each line of its output
+# is a candidate and, after a tab, its help; "/" stands for the names of files.
 SHELLS = {
     "bash": """\
-# Completion for bash; to use it: source <(vast.py completion bash)
+# Completion for bash. To use it: source <(vast.py completion bash)
 _vast() {
-    local IFS=$'\\n' line
+    local word help
     COMPREPLY=()
-    for line in $("${1/#\\~/$HOME}" complete "${COMP_WORDS[@]:1:COMP_CWORD}" 2>/dev/null)
-    do COMPREPLY+=("${line%%$'\\t'*}"); done
+    while IFS=$'\\t' read -r word help; do COMPREPLY+=("$word"); done < <(
+        "${1/#\\~/$HOME}" complete -- "${COMP_WORDS[@]:1:COMP_CWORD}" 2>/dev/null)
     [ "${COMPREPLY[*]}" != / ] || { COMPREPLY=(); compopt -o default; }
 }
 complete -F _vast vast.py vast""",
     "zsh": """\
-# Completion for zsh; to use it: source <(vast.py completion zsh)
+# Completion for zsh. To use it: source <(vast.py completion zsh)
 _vast() {
-    local -a lines=("${(@f)$(${~words[1]} complete "${(@)words[2,CURRENT]}" 2>/dev/null)}")
-    [[ "$lines" == / ]] && { _files; return }
-    lines=("${(@)lines//:/\\\\:}")
+    local -a typed=("${(@)words[2,CURRENT]}") lines
+    lines=("${(@f)$(${~words[1]} complete -- "${(@)typed}" 2>/dev/null)}")
+    [[ "$lines" == / ]] && { compset -P '*='; _files; return }
+    lines=("${(@)lines//:/\\:}")
     lines=("${(@)lines/$'\\t'/:}")
     [[ -z "$lines" ]] || _describe vast.py lines
 }
@@ -6887,105 +6935,105 @@ compdef _vast vast.py vast""",
 
 
 def completion(client: Client, args: argparse.Namespace) -> Iterator[Shown]:
-    """Print the script that completes the words behind the program's name."""
+    """Print the script that completes the words after the program's name."""
     yield SHELLS[args.shell]
 
 
 def complete(client: Client, args: argparse.Namespace) -> Iterator[Shown]:
     """Print what can stand in the place of the last of the words."""
     *words, typed = args.words or [""]
-    found = candidates(words, typed.lstrip("'\"").removeprefix("="))
-    lines = [f"{word}\t{help}".rstrip() for word, help in found]
-    yield "\n".join(lines).encode() + b"\n" * bool(lines)
+    # bash splits words at = and at colons.
+    before = re.sub("\0(=|:+)(\0|$)", r"\1", "\0".join(words))
+    typed = typed.lstrip("'\"").removeprefix("=")
+    for word, help in candidates(before.split("\0") if words else [], typed).items():
+        if word.startswith(typed) or word == "/":
+            yield f"{word}\t{help}".rstrip().encode() + b"\n"
 
 
-def candidates(words: Iterable[str], typed: str) -> list[tuple[str, str]]:
-    """Return what can stand where `typed` stands behind the words, with its help."""
-    command: Command | None = None
-    options = option_names([*GLOBAL_ARGS, VERSION_ARG])
-    names: list[str] = []
-    pending: Arg | None = None  # the option whose value comes next
-    for word in words:
-        if word == "=":  # bash makes a word of its own of it
-            continue
-        if pending is not None:
-            pending = None
-        elif word.startswith("-"):
-            pending = options.get(plain(word.partition("=")[0]))
-            if pending and pending.many == "...":
-                return []
-            if pending and (pending.is_flag or "=" in word):
-                pending = None
-        else:
-            names.append(word)
-            if command is None and (command := COMMAND_BY_NAME.get(plain(" ".join(names)))):
-                options, names = option_names([*command.args, *GLOBAL_ARGS]), []
-    found = possible_words(command, names, pending, options, typed)
-    return list(
-        {word: help for word, help in found if word.startswith(typed) or word == "/"}.items()
-    )
-
-
-def possible_words(
-    command: Command | None,
-    names: list[str],
-    pending: Arg | None,
-    options: Mapping[str, Arg],
-    typed: str,
-) -> list[tuple[str, str]]:
-    """Return all that could stand there, whatever `typed` begins with."""
+def candidates(words: list[str], typed: str) -> Mapping[str, str]:
+    """Return what can stand after the words, with its help; `typed` is its start."""
+    try:
+        command, others, name = find_command(words)
+    except UsageError:
+        return {}
+    declared = (*command.args, *GLOBAL_ARGS) if command else (*GLOBAL_ARGS, VERSION_ARG)
+    options = option_names(declared)
+    before, pending = unfinished(others, options)
+    if pending:
+        return values_of(pending, command, typed)
     option, equals, value = typed.partition("=")
-    glued = options.get(plain(option)) if typed.startswith("--") and equals else None
-    if pending or glued:
-        prefix = f"{option}=" if glued else ""
-        found = values_of(pending or glued, command, value if glued else typed)
-        return [(prefix + word if word != "/" else word, help) for word, help in found]
+    if equals and plain(option) in options:
+        values = values_of(options[plain(option)], command, value)
+        return {w if w == "/" else f"{option}={w}": help for w, help in values.items()}
     if typed.startswith("-"):
-        return [(flag, arg.help) for arg in dict.fromkeys(options.values())
-                for flag in arg.flags if arg.help]  # fmt: skip
+        return {flag: arg.help for arg in declared if arg.help for flag in arg.flags}
     if command is None:
-        return [(name.split()[len(names)], known.help if name == " ".join(
-                 [*names, name.split()[-1]]) else "")
-                for name, known in COMMAND_BY_NAME.items()
-                if name.split()[: len(names)] == names and not known.hidden
-                and len(name.split()) > len(names)]  # fmt: skip
+        return next_words(name)
+    if command.name == "help":
+        topics = {} if before else dict.fromkeys(TOPICS, "")
+        return {**next_words(" ".join(before)), **topics}
     positionals = [arg for arg in command.args if not arg.flags]
     if not positionals:
-        return []
-    return values_of(positionals[min(len(names), len(positionals) - 1)], command, typed)
+        return {}
+    return values_of(positionals[min(len(before), len(positionals) - 1)], command, typed)
 
 
-def values_of(
-    arg: Arg | None, command: Command | None, typed: str
-) -> list[tuple[str, str]]:
-    """Return the values that an argument can have, if they are known."""
-    if arg is None or command is None:
-        return []
-    if isinstance(arg.type, Choice):
-        return [(word, "") for word in arg.type.values]
+def unfinished(
+    words: list[str], options: Mapping[str, Arg]
+) -> tuple[list[str], Arg | None]:
+    """Return the positional words among some, and the option whose value is next."""
+    positionals = []
+    pending: Arg | None = None
+    for word in words:
+        name, _, value = word.partition("=")
+        arg = options.get(plain(name))
+        if pending:
+            pending = None
+        elif arg is None:
+            positionals.append(word)
+        elif arg.many == "...":
+            return positionals, arg
+        elif not arg.is_flag and not value:
+            pending = arg
+    return positionals, pending
+
+
+def next_words(before: str) -> dict[str, str]:
+    """Return the words that follow others in the names of commands."""
+    found = {}
+    start = f"{before} ".lstrip()
+    for name, command in COMMAND_BY_NAME.items():
+        word, _, more = name.removeprefix(start).partition(" ")
+        if name.startswith(start) and not command.hidden:
+            found[word] = "" if more else command.help
+    return found
+
+
+def values_of(arg: Arg, command: Command | None, typed: str) -> Mapping[str, str]:
+    """Return the values that an argument can have, if they are known; of a list or a
+    query, for its last part."""
     if arg.type is file_name:
-        return [("/", "")]
-    if command.name == "help":
-        return [(name.split()[0], "") for name in [*COMMAND_BY_NAME, *TOPICS]]
-    columns = command.run.columns if isinstance(command.run, Listing) else ()
-    before = re.match(r"(.*[\s,])?", typed)
-    prefix = before[0] if before else ""
-    if arg.dest == "cols":
-        return [(prefix + column.heading, column.help) for column in columns]
-    if arg.dest in ("order", "query") and command.name.startswith("search"):
-        return [(prefix + field.name, field.help) for field in FIELDS]
-    if arg.dest == "query":
-        return [(prefix + column.field, column.help) for column in columns]
-    return []
+        return {"/": ""}
+    if isinstance(arg.type, Choice):
+        return dict.fromkeys(arg.type.values, "")
+    names = arg.suggest
+    if arg.dest == "cols" and command:
+        names = {column.heading: column.help for column in command.columns}
+    start = typed[: max(typed.rfind(" "), typed.rfind(",")) + 1]
+    found = {start + name: help for name, help in names.items()}
+    only = [word for word in found if word.startswith(typed)]
+    if arg.dest == "query" and len(only) == 1:  # the shell must not end the word there
+        return {only[0] + sign: found[only[0]] for sign in ("=", "!=", ">=", "<=")}
+    return found
 
 
 GLOBAL_ARGS = (
-    Arg("--url", "address of the service; or VAST_URL"),
+    Arg("--url", "address of the service; or set VAST_URL"),
     Arg("--raw", "print JSON", bool),
-    Arg("--api-key", "the API key; ps shows it, VAST_API_KEY is safer"),
-    Arg("--retry", "retries of a failed request (3)",
+    Arg("--api-key", "API key; ps shows it, VAST_API_KEY is safer"),
+    Arg("--retry", "retries of a failed request (default: 3)",
         number("number of retries", least=0, most=1000, whole=True), default=3),
-    Arg("--dry-run", "print the first request for curl, send nothing", bool),
+    Arg("--dry-run", "print the first request as a curl command, send nothing", bool),
     Arg("-h --help", "show this help", bool),
 )  # fmt: skip
 VERSION_ARG = Arg("--version", "print the version", bool)
@@ -7005,16 +7053,16 @@ GROUPS: dict[str, tuple[Command, ...]] = {
     "Account": ACCOUNT_COMMANDS,
     "Serverless": SERVERLESS_COMMANDS,
     "Program": (
-        Command("completion", "print a script for completion in the shell", completion,
+        Command("completion", "print a shell completion script", completion,
             Arg("shell", "bash or zsh", Choice("shell", *SHELLS)),
             example="completion bash",
         ),
-        Command("complete", "print what can follow, for completion in the shell",
+        Command("complete", "print what can follow, for shell completion",
             complete, Arg("words...", "the words up to the cursor"), pass_on=True,
             hidden=True,
         ),
-        Command("help", "show help on a command or a topic", show_help,
-            Arg("command*", "a command, or a topic"), example="help query",
+        Command("help", "show help for a command or topic", show_help,
+            Arg("command*", "a command or topic"), example="help query",
         ),
     ),
 }  # fmt: skip
@@ -7027,6 +7075,8 @@ OTHER_NAMES = {
     "create bid": "change bid", "copy-from": "copy", "copy-put": "copy",
     "search volume": "search volumes", "show offers": "search offers",
     "show instances-v1": "show instances", "show key": "show api-keys",
+    "list instances": "show instances", "list offers": "search offers",
+    "delete instance": "destroy instance", "remove instance": "destroy instance",
 }  # fmt: skip
 
 
@@ -7086,15 +7136,18 @@ def unknown_command(names: list[str], others: list[str]) -> UsageError:
     name = plain(" ".join([*names, *others[: 2 - len(names)]]))
     verb, _, thing = plain(" ".join(names)).partition(" ")
     known = OTHER_NAMES.get(name) or OTHER_NAMES.get(verb)
+    objects = [each.name for each in COMMANDS if each.name.startswith(f"{verb} ")]
+    if f"{verb} instance" in objects:
+        objects = [f"{verb} instance"]
+    near: list[str] = []
     if known in COMMAND_BY_NAME:
-        hint = f"; did you mean '{known}'?"
-    elif thing.isdecimal() and f"{verb} instance" in COMMAND_BY_NAME:
-        hint = f"; did you mean '{verb} instance {thing}'?"
-    else:
+        near = [known]
+    elif thing.isdecimal() and len(objects) == 1:
+        near = [f"{objects[0]} {thing}"]
+    elif difflib.get_close_matches(verb, VERBS):
         near = difflib.get_close_matches(name, COMMAND_BY_NAME, n=1, cutoff=0.75)
-        if not near:
-            near = difflib.get_close_matches(verb, COMMAND_BY_NAME, n=1, cutoff=0.75)
-        hint = f"; did you mean '{near[0]}'?" if near else f"; see {PROGRAM} help"
+        near += difflib.get_close_matches(verb, COMMAND_BY_NAME, n=1, cutoff=0.75)
+    hint = f"; did you mean '{near[0]}'?" if near else f"; see {PROGRAM} help"
     return UsageError(f"unknown command '{' '.join(names)}'{hint}")
 
 
@@ -7116,7 +7169,7 @@ def unknown_option(
     elif f"-{plain(name)}" in options:
         hint = f"; did you mean '-{plain(name)}'?"
     elif field and command and command.name == "search offers":
-        hint = f"; write it into the query: '{field.name}={inline or value}'"
+        hint = f"; put it in the query: '{field.name}={inline or value}'"
     else:
         hint = did_you_mean(plain(name), options)
     return usage_error(f"unknown option '{word}'{hint}", command)
@@ -7195,7 +7248,7 @@ class Words:
             words = words[1:]
         elif any(plain(word.partition("=")[0]) == "--dry-run" for word in words):
             raise usage_error(
-                "--dry-run must stand before --args; to pass it on, write --args --",
+                "put --dry-run before --args; to pass it on, write --args --",
                 self.command,
             )
         self.rest, self.queue = words, []
@@ -7226,7 +7279,7 @@ class Words:
         typed = {option.partition("=")[0] for option in self.glued}
         required = [arg.long for arg in self.args if arg.required]
         needed = [name for name in required if name not in typed]
-        hint = f"for example: {PROGRAM} {self.command.example}"
+        hint = f"example: {PROGRAM} {self.command.example}"
         if needed:
             hint = f"use: {PROGRAM} {self.command.name} {before} {needed[0]} {word}"
         return usage_error(f"unexpected argument '{word}'; {hint}", self.command)
@@ -7314,7 +7367,9 @@ Rent GPUs on Vast.ai, and rent yours out.
 Global options:
 {chr(10).join(options)}
 
-More: {PROGRAM} help COMMAND, {", ".join(f"help {topic}" for topic in TOPICS)}
+More help:
+  {PROGRAM} help COMMAND
+  {PROGRAM} help TOPIC, one of: {", ".join(TOPICS)}
 
 Exit statuses:
 {exit_statuses()}
@@ -7332,13 +7387,17 @@ def exit_statuses() -> str:
 
 def columns_help() -> str:
     """Return what the headings of all tables mean."""
-    lines = []
+    tables: dict[tuple[Column, ...], list[str]] = {}
     for command in COMMANDS:
-        if isinstance(command.run, Listing):
-            lines.append(f"{command.name}:")
-            lines += [
-                f"  {column.heading:<14}{column.help}" for column in command.run.columns
-            ]
+        if command.columns:
+            tables.setdefault(tuple(command.columns), []).append(command.name)
+    lines = [
+        "--cols takes headings, and the fields that --raw shows; queries and the",
+        "-o of searches take headings too.",
+    ]
+    for columns, names in tables.items():
+        lines.append(f"\n{', '.join(names)}:")
+        lines += [f"  {column.heading:<14}{column.help}" for column in columns]
     return "\n".join(lines)
 
 
@@ -7362,7 +7421,7 @@ def help_text(words: list[str]) -> str:
     command = COMMAND_BY_NAME.get(name)
     if command is None:
         near = did_you_mean(name, [*COMMAND_BY_NAME, *TOPICS])
-        raise UsageError(f"there is no help on '{name}'{near}")
+        raise UsageError(f"no help for '{name}'{near}")
     return build_parser(command).format_help()
 
 
@@ -7398,7 +7457,7 @@ class Output:
     def show(self, shown: Shown) -> None:
         """Show one thing that a command yields."""
         if isinstance(shown, Failed):
-            self.fail(shown.error)
+            self.fail(shown.error, shown.of)
             if shown.result:
                 shown.result.value.update(shown.error.as_json())
             elif self.raw:
@@ -7439,11 +7498,11 @@ class Output:
             self.write(text)
             if dropped:
                 hidden = f"{dropped} column{'s' * (dropped > 1)} hidden to fit"
-                self.env.note(f"{hidden} {room} columns; --wide or --cols shows them")
+                self.env.note(f"{hidden} the terminal; use --wide or --cols")
 
-    def fail(self, error: VastError) -> None:
-        """Report an error on stderr; what has been paid is named, and no status may
-        invite a retry."""
+    def fail(self, error: VastError, of: object = None) -> None:
+        """Report an error on stderr, `of` the id that it is about; what has been paid
+        is named, and no status may invite a retry."""
         paid = self.client.paid if self.client else ""
         if paid:
             named = paid.partition(":")[0] in str(error)
@@ -7458,7 +7517,8 @@ class Output:
         if self.raw:
             self.env.write_error(json.dumps(error.as_json(), sort_keys=True) + "\n")
             return
-        self.env.note(str(error))
+        unnamed = of is not None and str(of) not in str(error)
+        self.env.note(f"{of}: {error}" if unnamed else str(error))
         if isinstance(error, QueryError):
             self.env.write_error(f"{caret(error)}\n")
 
@@ -7510,11 +7570,12 @@ def curl(dry: DryRun, env: Environment) -> str:
     call = dry.call
     parts = ["curl", "-sS", "-X", call.method, quote(dry.url)]
     if call.needs_key:
-        saved = next((p for p in key_files(env.environ) if os.path.isfile(p)), None)
+        paths = (session_file(env.environ), *key_files(env.environ))
+        saved = next(filter(os.path.isfile, paths), "")
         key = "$VAST_API_KEY"
         if saved and not env.environ.get("VAST_API_KEY"):
-            path = saved.replace(home(env.environ), "~", 1)
-            key = f"$(cat {path if path.startswith('~/') else quote(path)})"
+            inside = saved.removeprefix(f"{home(env.environ)}/")
+            key = f"$(cat {'~/' * (inside != saved)}{quote(inside)})"
         parts += ["-H", f'"Authorization: Bearer {key}"']
     if call.body is not None:
         parts += ["-H", "'Content-Type: application/json'"]
