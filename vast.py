@@ -2065,9 +2065,9 @@ class Request(Kind):
         if not client.env.can_ask():  # before anything is looked up for the question
             client.env.confirm("", required=self.required)
             return
+        question = self.ask if isinstance(self.ask, str) else self.ask(client, args)
         values = Values(vars(args), which=which(self.subject, args))
         values["said"] = spoken(self.declared, args)
-        question = self.ask if isinstance(self.ask, str) else self.ask(client, args)
         question = question.format_map(values) if self.ask is question else question
         if question:
             client.env.confirm(
