@@ -6,7 +6,6 @@ from dataclasses import replace
 from typing import Any
 
 from cases import CHANGE, ONCE, Case
-
 from market import Market, made_machines
 
 MACHINES = "/api/v0/machines"
@@ -15,8 +14,9 @@ ALL = "verified=all&hosting_type=all&num_gpus=all"
 
 
 def tomorrow(market: Market) -> dict[str, Any]:
-    """Return when maintenance may start."""
-    return {"start": int(market.now()) + 86400}
+    """Make it the time of a `conftest.Clock` and return when maintenance may start."""
+    market.origin += 1_790_000_000 - market.now()
+    return {"start": 1_790_086_400}
 
 
 def volume(market: Market) -> dict[str, Any]:

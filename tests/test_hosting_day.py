@@ -11,9 +11,9 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
-from cases import Case
 from cases_hosting import CASES
 
+from cases import Case, fill
 from conftest import Program, Ran, names, one_line
 from market_account import account, reshape
 from sandbox import Row, Sandbox
@@ -54,15 +54,6 @@ def refused(ran: Ran, status: int) -> str:
 # --- what each command sends
 
 
-def filled(value: Any, holders: Row) -> Any:
-    """Return a value of a case; a placeholder that stands alone keeps its type."""
-    if isinstance(value, dict):
-        return {key: filled(inner, holders) for key, inner in value.items()}
-    if isinstance(value, str) and value.strip("{}") in holders:
-        return holders[value.strip("{}")]
-    return value.format(**holders) if isinstance(value, str) else value
-
-
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 def test_what_it_sends(run: Program, box: Sandbox, case: Case) -> None:
     holders = case.setup(box.market) if case.setup else {}
@@ -74,7 +65,7 @@ def test_what_it_sends(run: Program, box: Sandbox, case: Case) -> None:
     url, first = urlsplit(path.format(**holders)), box.calls[0]
     assert (first.method, first.path) == (method, url.path)
     assert first.query == dict(parse_qsl(url.query))
-    assert first.body == filled(body, holders)
+    assert first.body == fill(body, holders)
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
