@@ -14,9 +14,8 @@ ALL = "verified=all&hosting_type=all&num_gpus=all"
 
 
 def tomorrow(market: Market) -> dict[str, Any]:
-    """Make it the time of a `conftest.Clock` and return when maintenance may start."""
-    market.origin += 1_790_000_000 - market.now()
-    return {"start": 1_790_086_400}
+    """Return when maintenance may start, now and at the time of a `conftest.Clock`."""
+    return {"start": max(int(market.now()), 1_790_000_000) + 86400}
 
 
 def volume(market: Market) -> dict[str, Any]:
