@@ -1405,6 +1405,10 @@ STATES = ("active", "suspended", "stopped")
 WIRE_OPERATORS = {
     "=": "eq", "==": "eq", "!=": "neq", ">=": "gte", "<=": "lte", ">": "gt", "<": "lt",
 }  # fmt: skip
+COMPARISON = (
+    r"(\w+)(?:\s*(==|!=|>=|<=|=|<|>)\s*(?!\[)|\s+(in|notin)\s+(?=\[))"
+    r"(\[[^\]]*\]|\S+)"
+)
 
 
 def check_endpoint(given: Row) -> None:
@@ -1512,14 +1516,20 @@ def delete_endpoint(ask: Ask) -> Row:
 
 def parsed_search(query: str) -> Row:
     """Return the filters of a search as the service keeps them."""
-    found = re.findall(r"(\w+)\s*(==|!=|>=|<=|=|<|>)\s*(\S+)", query)
-    require(bool(found) or not query.strip(), f"search_params: {query!r}")
+    require(not re.sub(COMPARISON, "", query).strip(), f"search_params: {query!r}")
     filters: Row = {}
-    for name, sign, text in found:
-        value: Any = {"true": True, "false": False}.get(text.lower(), number(text))
-        value = text.replace("_", " ") if value is None else value
-        filters.setdefault(name, {})[WIRE_OPERATORS[sign]] = value
+    for name, sign, word, text in re.findall(COMPARISON, query):
+        texts = text[1:-1].split(",") if word else [text]
+        values = [search_value(one.strip()) for one in texts]
+        operator = word or WIRE_OPERATORS[sign]
+        filters.setdefault(name, {})[operator] = values if word else values[0]
     return filters
+
+
+def search_value(text: str) -> Any:
+    """Return a value of a search: a boolean, a number, or text."""
+    value: Any = {"true": True, "false": False}.get(text.lower(), number(text))
+    return text.replace("_", " ") if value is None else value
 
 
 def with_endpoint(ask: Ask, given: Row) -> Row:

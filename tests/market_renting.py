@@ -1519,7 +1519,7 @@ CALLS: dict[str, Call] = {
     ),
     "create_volume": Call(PUT, V0 + "/volumes/", create_volume, "volume_name", 5.5),
     "delete_volume": Call(DELETE, V0 + "/volumes/", delete_volume, "success", 5.5),
-    "clone_volume": Call(POST, V0 + "/volumes/copy/", clone_volume, "success"),
+    "clone_volume": Call(POST, V0 + "/volumes/copy/", clone_volume, "volume_name"),
     "volumes": Call(GET, V0 + "/volumes", volumes, "volumes", 5.5, owned=True),
     "instance_backups": Call(GET, BACKUPS, backups, "backups"),
     "backup_files": Call(GET, BACKUPS + "{id}/download/", backup_files, "files"),

@@ -260,8 +260,12 @@ def test_requests_name_only_arguments_that_they_have() -> None:
                 templates += [run.ask] if isinstance(run.ask, str) else []
             known = {arg.dest for arg in command.args} | {"reply", "said", "which"}
             # What `prepare` or a search of its own completes.
-            completed = {"change bid": {"bid"}, "launch instance": {"id"}}
-            completed["list machine"] = {"terms"}
+            completed = {
+                "change bid": {"bid"},
+                "launch instance": {"id"},
+                "list machine": {"terms"},
+                "destroy team": {"team"},
+            }
             known |= completed.get(command.name, set())
             for template in templates:
                 unknown = vast.names_in(template) - known
