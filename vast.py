@@ -5256,6 +5256,7 @@ HOSTING_COMMANDS = (
         Listing("", MAINT_COLUMNS, fetch=find_maints, key="machine_id"),
         Arg("-i --ids", "only of these machines: 12345,12346",
             lambda text: [identifier(part.strip()) for part in text.split(",")]),
+        example="show maints --ids 12345,12346",
     ),
     Command("schedule maint", "announce maintenance to a machine's renters",
         Request("PUT /api/v0/machines/{id}/dnotify/",
