@@ -2065,9 +2065,9 @@ class Request(Kind):
         if not client.env.can_ask():  # before anything is looked up for the question
             client.env.confirm("", required=self.required)
             return
+        question = self.ask if isinstance(self.ask, str) else self.ask(client, args)
         values = Values(vars(args), which=which(self.subject, args))
         values["said"] = spoken(self.declared, args)
-        question = self.ask if isinstance(self.ask, str) else self.ask(client, args)
         question = question.format_map(values) if self.ask is question else question
         if question:
             client.env.confirm(
@@ -5260,6 +5260,7 @@ HOSTING_COMMANDS = (
         Listing("", MAINT_COLUMNS, fetch=find_maints, key="machine_id"),
         Arg("-i --ids", "only of these machines: 12345,12346",
             lambda text: [identifier(part.strip()) for part in text.split(",")]),
+        example="show maints --ids 12345,12346",
     ),
     Command("schedule maint", "announce maintenance to a machine's renters",
         Request("PUT /api/v0/machines/{id}/dnotify/",

@@ -6,7 +6,6 @@ from dataclasses import replace
 from typing import Any
 
 from cases import CHANGE, ONCE, Case
-
 from market import Market, made_machines
 
 MACHINES = "/api/v0/machines"
@@ -15,8 +14,8 @@ ALL = "verified=all&hosting_type=all&num_gpus=all"
 
 
 def tomorrow(market: Market) -> dict[str, Any]:
-    """Return when maintenance may start."""
-    return {"start": int(market.now()) + 86400}
+    """Return when maintenance may start, now and at the time of a `conftest.Clock`."""
+    return {"start": max(int(market.now()), 1_790_000_000) + 86400}
 
 
 def volume(market: Market) -> dict[str, Any]:

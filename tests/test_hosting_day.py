@@ -11,9 +11,9 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
-from cases import Case
 from cases_hosting import CASES
 
+from cases import Case, fill
 from conftest import Program, Ran, names, one_line
 from market_account import account, reshape
 from sandbox import Row, Sandbox
@@ -54,15 +54,6 @@ def refused(ran: Ran, status: int) -> str:
 # --- what each command sends
 
 
-def filled(value: Any, holders: Row) -> Any:
-    """Return a value of a case; a placeholder that stands alone keeps its type."""
-    if isinstance(value, dict):
-        return {key: filled(inner, holders) for key, inner in value.items()}
-    if isinstance(value, str) and value.strip("{}") in holders:
-        return holders[value.strip("{}")]
-    return value.format(**holders) if isinstance(value, str) else value
-
-
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 def test_what_it_sends(run: Program, box: Sandbox, case: Case) -> None:
     holders = case.setup(box.market) if case.setup else {}
@@ -74,7 +65,7 @@ def test_what_it_sends(run: Program, box: Sandbox, case: Case) -> None:
     url, first = urlsplit(path.format(**holders)), box.calls[0]
     assert (first.method, first.path) == (method, url.path)
     assert first.query == dict(parse_qsl(url.query))
-    assert first.body == filled(body, holders)
+    assert first.body == fill(body, holders)
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
@@ -128,7 +119,7 @@ WRONG = {
     "show machine": "id",
     "show machine x": "invalid id 'x': must be a whole number",
     "reports 7101 7102": "unexpected argument '7102'",
-    "show maints 7101": "for example: vast.py show maints",
+    "show maints 7101": "example: vast.py show maints --ids 12345,12346",
     "show maints -i 7101,x": "invalid id 'x'",
     "show maints -i ''": "invalid id ''",
     "self-test machine 7101 --quick": "unknown option '--quick'",
@@ -416,8 +407,9 @@ def test_deleting_needs_the_id_typed(run: Program, box: Sandbox) -> None:
 
 def test_deleting_without_a_terminal_needs_yes(run: Program, box: Sandbox) -> None:
     ran = run("delete", "machine", "7103", stdin="7103\n")
-    need = "vast.py: without a terminal to confirm on, this needs -y\n"
-    assert (refused(ran, 2), names(box)) == (need, [])
+    assert "terminal" in refused(ran, 2)
+    assert "-y" in ran.err
+    assert names(box) == []
     assert run("delete", "machine", "7103", "-y").out == "machine 7103: deleted\n"
 
 
@@ -461,7 +453,7 @@ def test_space_for_volumes_taken_off(run: Program) -> None:
     run("list", "volume", "7101")
     ran = run("unlist", "volume", "30007101", "30000009")
     told = "volume offer 30007101: unlisted\n"
-    assert ran == Ran(1, told, "vast.py: Volume listing does not exist\n")
+    assert ran == Ran(1, told, "vast.py: 30000009: Volume listing does not exist\n")
 
 
 # --- earnings

@@ -118,7 +118,7 @@ def test_the_key_only_goes_to_the_two_hosts_or_the_given_one(
         assert [url[: len(base) + 1] for url in urls] == [base + "/"]
 
 
-@pytest.mark.parametrize("name", RUN)
+@pytest.mark.parametrize("name", sorted(RUN))
 def test_the_key_of_the_serverless_host_is_in_the_header_only(
     run: Program, box: Sandbox, name: str
 ) -> None:
