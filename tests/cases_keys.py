@@ -30,6 +30,18 @@ def added(market: Market) -> dict[str, Any]:
     return {"key": market.stores["ssh_keys"].add({"key": KEY})["id"]}
 
 
+def no_variables(market: Market) -> dict[str, Any]:
+    """Delete all variables of the account."""
+    market.stores["env_vars"].rows.clear()
+    return {}
+
+
+def a_variable(market: Market) -> dict[str, Any]:
+    """Give the account a variable."""
+    market.stores["env_vars"].rows["HF_TOKEN"] = {"key": "HF_TOKEN", "value": "x"}
+    return {}
+
+
 CASES: dict[str, Case] = {
     "show ssh-keys": Case(
         "show ssh-keys", ("GET", "/api/v0/ssh/", None), call="ssh_keys"
@@ -85,6 +97,7 @@ CASES: dict[str, Case] = {
         ),
         call="create_env_var",
         kind=CHANGE,
+        setup=no_variables,
     ),
     "update env-var": Case(
         "update env-var HF_TOKEN --value new",
@@ -97,5 +110,6 @@ CASES: dict[str, Case] = {
         ("DELETE", "/api/v0/secrets/", {"key": "HF_TOKEN"}),
         call="delete_env_var",
         kind=CHANGE,
+        setup=a_variable,
     ),
 }
