@@ -1365,8 +1365,9 @@ class Client:
                     raise
                 if call.method == "DELETE" and refusal.slug in GONE:
                     return {"success": True}  # the earlier try was carried out
-                msg = f"{refusal}{call.in_doubt()}"
-                raise OutcomeUnknown(msg, http=refusal.http) from None
+                unknown = OutcomeUnknown(f"{refusal}{call.in_doubt()}")
+                unknown.http, unknown.reply = refusal.http, refusal.reply
+                raise unknown from None
             except Failure as failure:
                 wait = max(failure.wait, min(2**tries, 32) * uniform(0.5, 1))
                 unsure = unsure or failure.kind not in NOT_CARRIED_OUT
