@@ -1,20 +1,27 @@
 #!/usr/bin/env bash
-# Builds the archive for hosts that have Python 3.10 or later and nothing else.
+# Build the archive for hosts that have Python 3.10 or later and nothing else.
 #
 #   ./make-archive.sh [--with-pdf] [--output FILE]
 #
-#   --with-pdf      with borb, for `generate pdf-invoices` (5 MB instead of 1)
-#   --output FILE   the file to write; without it, vast.tar.gz in the current folder
+#   --with-pdf      include borb, for `generate pdf-invoices` (3.5 MB instead of 0.8)
+#   --output FILE   where to write the archive (default: vast.tar.gz); - is stdout
 #
-# It holds one folder, vast/: the program and its papers as git has committed them, and
-# in lib/ the packages that this script lists, fetched by pip from wherever pip is set
-# up to look. The same commit gives the same bytes on every machine; all times are the
-# commit's, or SOURCE_DATE_EPOCH. Prints the SHA-256 as `sha256sum --check` reads it.
-set -euo pipefail
+# The archive contains one directory, vast/: the program and its documents as committed
+# to git, and in lib/ the packages pinned below, which pip fetches from the index it is
+# configured to use. All times are the commit's, or SOURCE_DATE_EPOCH. The same commit
+# gives the same bytes with the same versions of tar and gzip.
+#
+# A regular file is replaced in one step and keeps its mode; a symlink to one is
+# followed. Anything else, such as a pipe or a device, is written to. The SHA-256 goes
+# to stdout, in the format of sha256sum, with - as the name unless FILE is a regular
+# file. If the archive itself goes to stdout, the SHA-256 goes to stderr.
+#
+# Requires bash 4.4, git, python3 with pip, gzip, GNU tar, GNU sed and GNU coreutils.
+set -Eeuo pipefail
 
 files=(LICENSE README.md requirements.txt vast.py)
 
-# What pip chooses for Python 3.10, as wheels in pure Python, which later ones take too.
+# What pip resolves for Python 3.10: pure Python wheels, good for later versions.
 packages='
 certifi            2026.10.18 73191c47aaa79da394e8fee2dbc2ec827432cab56311122c9e47abf79e390f62
 charset-normalizer 3.5.2      b6b751274acb69d77b3323d6b7dbaa3c7fdfc1eb829b7eb61d262f32e1af9685
@@ -28,146 +35,162 @@ urllib3            2.8.0      0cf3cae568d36aa9576b28dfb35f11328f1cb974ca7647d947
 pdf_packages='
 borb               3.0.9      cd1038856b054e7e22e4c7218fa70095421437d5159bdb806453bd2c5e044a4f
 '
-pdf_compiled='' # the names of what borb needs that is not pure Python
+pdf_compiled='' # dependencies of borb that are not pure Python
 
-say() { printf 'make-archive.sh: %s\n' "$*" >&2; }
+say() { printf 'make-archive.sh: %s\n' "$1" >&2 || true; }
 die() { say "$1" && exit "${2:-1}"; }
 
-output=vast.tar.gz with_pdf='' work=''
-trap 'rm -rf -- ${work:+"$work"}' EXIT
-trap 'exit 130' HUP INT TERM
+# Run a command in the background, so that a signal to this script alone ends both.
+run() { "$@" <&0 & wait $!; }
 
-while [ $# -gt 0 ]; do
-    case $1 in
-    -h | --help) sed -n '2,/^set/s/^# \{0,1\}//p' "$0" && exit ;;
-    --with-pdf) with_pdf=yes ;;
-    --output)
-        [ -n "${2:-}" ] || die '--output needs a file' 2
-        output=$2 && shift
-        ;;
-    --output=?*) output=${1#*=} ;;
-    *) die "no such option: $1 (see --help)" 2 ;;
+# The repository is the one that contains this script.
+git() { command git -C "$(dirname -- "$0")" "$@"; }
+
+clean_up() {
+    local job
+    trap '' HUP INT TERM
+    for job in $(jobs -p); do kill "$job" 2>/dev/null || true; done
+    wait
+    rm -rf -- "${temporary[@]}"
+}
+
+parse_arguments() {
+    while [ $# -gt 0 ]; do
+        case $1 in
+        -h | --help) sed -n '2,/^set/s/^# \{0,1\}//p' "$0" && exit ;;
+        --with-pdf) with_pdf=yes ;;
+        --output) output=${2-} && shift ;;
+        --output=*) output=${1#*=} ;;
+        -*) die "unknown option: $1 (see --help)" 2 ;;
+        *) die "unexpected argument: $1 (see --help)" 2 ;;
+        esac
+        shift || break
+    done
+    [ "$output" ] || die 'option --output requires a file name (see --help)' 2
+}
+
+# Clear what would change the bytes, or make git read another repository.
+clean_environment() {
+    local name
+    unset GZIP PIP_PYTHON POSIXLY_CORRECT TAR_OPTIONS
+    for name in $(git rev-parse --local-env-vars); do
+        [[ $name == GIT_CONFIG* ]] || unset "$name" # safe.directory may be set there
+    done
+    export LC_ALL=C GIT_NO_REPLACE_OBJECTS=1
+    # pip's settings decide where it fetches from, but not what.
+    export PIP_CONSTRAINT=/dev/null PIP_REQUIREMENT=/dev/null PIP_REQUIRE_VIRTUALENV=0
+}
+
+check_requirements() {
+    local name
+    for name in git gzip realpath sha256sum; do
+        type -P "$name" >/dev/null || die "$name is required"
+    done
+    for name in tar sed; do
+        [[ $("$name" --version 2>/dev/null) == *"(GNU $name)"* ]] ||
+            die "GNU $name is required"
+    done
+    python3 -I -c 'import pip' 2>/dev/null || die 'python3 with pip is required'
+    [[ ${SOURCE_DATE_EPOCH:-0} =~ ^[0-9]{1,10}$ ]] ||
+        die 'SOURCE_DATE_EPOCH is not a number of seconds'
+}
+
+# Set `commit` and `time`.
+find_commit() {
+    local head dirty
+    head=$(git rev-list --timestamp --max-count=1 HEAD --) ||
+        die 'cannot find a commit to build from'
+    commit=${head#* } time=${SOURCE_DATE_EPOCH:-${head% *}}
+    dirty=$(git diff --name-only --relative HEAD -- "${files[@]}" make-archive.sh)
+    [ -z "$dirty" ] || say "building HEAD; uncommitted changes in ${dirty//$'\n'/, }"
+}
+
+# Set `archive`, where to build it, and `target`, the regular file that it replaces.
+choose_output() {
+    local folder
+    if [ "$output" = - ] || [ "$output" -ef /dev/stdout ]; then output=/dev/fd/1; fi
+    [ ! -d "$output" ] || die "$output is a directory"
+    archive=$work/archive target=
+    if [[ $output =~ ^/dev/fd/[0-9]+$ ]] || [[ -e $output && ! -f $output ]]; then
+        [ -w "$output" ] || die "cannot write $output"
+        return
+    fi
+    # Like git and cp, write through a symlink. The rename needs the same file system.
+    target=$(realpath -- "$output" 2>&1) || die "cannot write $output: ${target##*: }"
+    folder=$(mktemp -d -- "$(dirname -- "$target")/.make-archive.XXXXXX" 2>&1) ||
+        die "cannot write $output: ${folder##*: }"
+    temporary+=("$folder")
+    archive=$folder/archive
+}
+
+# Not by `git archive`, which applies attributes and configuration to the contents.
+add_committed_files() {
+    local name
+    mkdir -p -- "$work/vast/lib"
+    for name in "${files[@]}"; do
+        git cat-file blob "$commit:./$name" >"$work/vast/$name" ||
+            die "$name is not committed"
+    done
+    sed -Ezi 's/!\[[^]]*\]\([^)]*\)(\n\n)?//g' "$work/vast/README.md" # no pictures
+    chmod a+x -- "$work/vast/vast.py"
+}
+
+add_packages() {
+    local wheel
+    sed -nE 's/^(\S+) +(\S+) +(\S+)$/\1==\2 --hash=sha256:\3/p' <<<"$packages" \
+        >"$work/pinned.txt"
+    run python3 -I -m pip download -qq --no-deps --require-hashes \
+        --only-binary :all: --python-version 3.10 --implementation py --abi none \
+        --platform any --dest "$work/wheels" --requirement "$work/pinned.txt" >&2 ||
+        die 'pip could not download the packages'
+    for wheel in "$work"/wheels/*; do
+        python3 -I -m zipfile -e "$wheel" "$work/vast/lib" ||
+            die "could not unpack ${wheel##*/}"
+    done
+}
+
+pack() {
+    tar --create --file=- --directory="$work" --format=ustar --sort=name \
+        --owner=0 --group=0 --numeric-owner --mode=u=rwX,go=rX,ug-s --mtime="@$time" \
+        --exclude=tests vast |
+        gzip -n -9 >"$archive" || die 'could not pack the archive'
+}
+
+write_output() {
+    if [ "$target" ]; then
+        [ ! -e "$target" ] || chmod --reference="$target" -- "$archive"
+        mv -fT -- "$archive" "$target"
+        sha256sum -- "$output"
+        return
+    fi
+    case $output in
+    /dev/fd/*) run cat -- "$archive" >&"${output##*/}" || exit ;; # quiet if closed
+    *) run cp -- "$archive" "$output" ;;
     esac
-    shift
-done
+    [ "$output" != /dev/fd/1 ] || exec >&2
+    sha256sum <"$archive"
+}
+
+output=vast.tar.gz with_pdf='' temporary=()
+trap clean_up EXIT
+trap 'exit 1' ERR
+trap 'exit 129' HUP
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+parse_arguments "$@"
+check_requirements
+clean_environment
+find_commit
+work=$(mktemp -d -t make-archive.XXXXXX)
+temporary+=("$work")
+export TMPDIR=$work
+choose_output
 if [ "$with_pdf" ]; then
     packages+=$pdf_packages
-    say "left out of what borb needs, not pure Python: ${pdf_compiled:-nothing}"
+    say "dependencies of borb left out (not pure Python): ${pdf_compiled:-none}"
 fi
-[ ! -d "$output" ] || die "$output is a folder"
-[[ ${SOURCE_DATE_EPOCH:-0} =~ ^[0-9]{1,10}$ ]] || die 'SOURCE_DATE_EPOCH is no time'
-
-# Without the line ends that a person has git write on checkout.
-git() { command git -C "$(dirname -- "$0")" -c core.autocrlf=false "$@"; }
-git rev-parse --quiet --verify HEAD >/dev/null || die 'there is no commit to build from'
-python3 -c 'import pip' 2>/dev/null || die 'python3 with pip is needed'
-changed=$(git diff --name-only --relative HEAD -- "${files[@]}" make-archive.sh)
-[ -z "$changed" ] || say "the commit is built; changed since: ${changed//$'\n'/, }"
-
-# Beside the file to write, so that a rename puts it into place whole.
-work=$(mktemp -d -- "$(dirname -- "$output")/.make-archive.XXXXXX")
-export TMPDIR=$work
-
-git archive --format=tar HEAD -- "${files[@]}" >"$work/committed.tar"
-awk 'NF { print $1 "==" $2 " --hash=sha256:" $3 }' <<<"$packages" >"$work/wheels.txt"
-python3 -m pip download -qq --no-deps --require-hashes --only-binary :all: \
-    --python-version 3.10 --implementation py --abi none --platform any \
-    --dest "$work/wheels" --requirement "$work/wheels.txt" ||
-    die 'pip could not get the packages'
-
-python3 -I - "$work" "$output" <<'PYTHON'
-import hashlib
-import io
-import os
-import re
-import signal
-import struct
-import sys
-import tarfile
-import zipfile
-import zlib
-from pathlib import Path, PurePosixPath
-
-
-def deflate(data: bytes) -> bytes:
-    """Return data as raw deflate (RFC 1951): greedy matches, fixed codes.
-
-    Not by zlib, whose bytes differ between its versions and its kin.
-    """
-
-    def code(symbol: int) -> str:
-        if symbol < 144:
-            return f"{symbol + 48:08b}"
-        if symbol < 256:
-            return f"{symbol + 256:09b}"
-        return f"{symbol - 256:07b}" if symbol < 280 else f"{symbol - 88:08b}"
-
-    def extended(code: str, extra: int) -> list[str]:
-        return [code + f"{i:0{extra}b}"[::-1] * (extra > 0) for i in range(1 << extra)]
-
-    literals = [code(symbol) for symbol in range(256)]
-    lengths, distances = [""] * 3, [""]
-    for symbol in range(257, 285):
-        lengths += extended(code(symbol), max(0, (symbol - 261) // 4))
-    lengths[258] = code(285)
-    for symbol in range(30):
-        distances += extended(f"{symbol:05b}", max(0, symbol // 2 - 1))
-
-    bits, seen, at = ["1", "10"], {}, 0  # the last block, of fixed codes
-    while at < len(data):
-        start = data[at : at + 4]
-        distance = at - seen.get(start, -len(distances))
-        seen[start] = at
-        length = 1
-        if distance < len(distances):
-            most = min(258, len(data) - at)
-            while length < most and data[at + length] == data[at + length - distance]:
-                length += 1
-            bits.append(lengths[length] + distances[distance])
-        else:
-            bits.append(literals[data[at]])
-        at += length
-    text = "".join([*bits, code(256)])
-    return int(text[::-1], 2).to_bytes((len(text) + 7) // 8, "little")
-
-
-def gzip(data: bytes) -> bytes:
-    """Return data as a gzip file without a name and a time."""
-    head = b"\x1f\x8b\x08" + bytes(6) + b"\xff"
-    return head + deflate(data) + struct.pack("<LL", zlib.crc32(data), len(data))
-
-
-signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C without a traceback
-work, output = Path(sys.argv[1]), sys.argv[2]
-contents = {}
-with tarfile.open(work / "committed.tar") as tar:
-    for member in tar:
-        contents[f"vast/{member.name}"] = tar.extractfile(member).read()
-time = int(os.environ.get("SOURCE_DATE_EPOCH") or member.mtime)
-for wheel in (work / "wheels").iterdir():
-    with zipfile.ZipFile(wheel) as package:
-        for name in package.namelist():
-            if not name.endswith("/") and "/tests/" not in name:
-                contents[f"vast/lib/{name}"] = package.read(name)
-
-# The pictures stay behind.
-readme = contents["vast/README.md"].decode()
-readme = re.sub(r"!\[[^]]*\]\([^)]*\)(\n\n)?", "", readme)
-contents["vast/README.md"] = readme.encode()
-
-folders = {str(it) for name in contents for it in PurePosixPath(name).parents} - {"."}
-packed = io.BytesIO()
-with tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as tar:
-    for name in sorted(folders | contents.keys()):
-        entry, content = tarfile.TarInfo(name), contents.get(name, b"")
-        if name in folders:
-            entry.type = tarfile.DIRTYPE
-        entry.mode = 0o755 if name in folders or name == "vast/vast.py" else 0o644
-        entry.mtime, entry.size = time, len(content)
-        tar.addfile(entry, io.BytesIO(content))
-
-archive = gzip(packed.getvalue())
-(work / "archive").write_bytes(archive)
-os.replace(work / "archive", output)
-print(f"{hashlib.sha256(archive).hexdigest()}  {output}")
-PYTHON
+add_committed_files
+add_packages
+pack
+write_output

@@ -1,11 +1,11 @@
 #!/bin/sh
-""":"  # Python keeps the bytecode of modules only: as one, this starts in half the time.
-exec python3 -c 'import os, sys; __file__ = os.path.realpath(sys.argv[1])
-if sys.version_info < (3, 10): os.write(2, b"vast.py: needs Python 3.10\n"); sys.exit(2)
-sys.path[0] = os.path.dirname(__file__); from importlib.machinery import SourceFileLoader
-try: code = SourceFileLoader(__name__, __file__).get_code(__name__)
-except (EOFError, TypeError, ValueError): code = open(__file__, "rb").read()
-del sys.argv[0]; exec(code)' "$0" "$@"
+""":"; exec python3 -c 'import os, sys; __file__ = os.path.realpath(sys.argv[1])
+import _signal; callable(_signal.getsignal(2)) and _signal.signal(2, 0); del sys.argv[0]
+if sys.version_info < (3, 10): os.write(2, b"vast.py: needs Python 3.10+\n"); exit(2)
+sys.path[0] = os.path.dirname(__file__); from importlib import machinery
+try: run = machinery.SourceFileLoader(__name__, __file__).get_code(__name__)
+except (EOFError, ImportError, TypeError, ValueError): run = open(__file__, "rb").read()
+exec(run)' "$0" "$@"  # Python keeps bytecode of modules only: as one, it starts faster
 
 vast.py: rent GPUs on Vast.ai, and rent yours out, from the command line.
 
@@ -16,7 +16,7 @@ Sections, from top to bottom; each names only what stands above it:
     subjects       offers, instances, copying and logs, SSH keys and environment
                    variables, templates, storage, hosting, billing, PDF invoice,
                    account, keys and teams, serverless
-    command line   parser and help, completion, output
+    command line   parser, help and completion, output
 
 A subject holds its columns, its functions and its commands' entries, side by side;
 `grep '^ *Command(' vast.py` lists all commands.
@@ -53,7 +53,7 @@ if __name__ == "__main__" and signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
 import sys
 
 if sys.version_info < (3, 10):  # for `python3 vast.py`, which skips the first lines
-    sys.stderr.write("vast.py: needs Python 3.10\n")
+    sys.stderr.write("vast.py: needs Python 3.10+\n")
     sys.exit(2)
 
 import argparse
@@ -182,7 +182,7 @@ class Interrupted(VastError):
 
 
 class Signalled(KeyboardInterrupt):
-    """SIGTERM or SIGHUP, which stop a command as Ctrl-C does."""
+    """Ctrl-C, SIGTERM or SIGHUP, which stop a command."""
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
@@ -247,6 +247,8 @@ class Column:
             return [compute(row, now) for row in rows]
         name, *others = self.source.split("|")
         values = [row.get(name) for row in rows]
+        if name in VARIABLES:
+            values = list(map(mask_variables, values))
         for other in others:
             values = [
                 row.get(other) if value is None else value
@@ -306,13 +308,15 @@ CREDENTIALS = frozenset(
     result_url temp_download_url""".split()
 )
 MASK = "********"
+VARIABLES = ("env", "extra_env")  # fields that hold environment variables
 NESTED = frozenset((dict, list))
 SECRET_NAME = re.compile(
-    r"(?<![a-z])(api|auth|access|private|secret)?"
-    r"(keys?|tokens?|secrets?|pass|passwd|passwords?|passphrase|pat|pats|credentials?"
-    r"|logins?|auth|authorization)(?![a-z])",
+    r"password|passwd|passphrase|(?<![a-z])(api|auth|access|private|secret)?"
+    r"(keys?|tokens?|secrets?|pass|pwd|pats?|credentials?|logins?|auth|authorization)"
+    r"(?![a-z])",
     re.IGNORECASE,
 )
+NUMBER = r"(?ai)[+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?"
 PASSWORD_URL = re.compile(r"://[^/\s@]*:[^/\s@]+@")
 
 
@@ -355,6 +359,19 @@ def caret(error: QueryError) -> str:
     return f"  {query}\n  {before}{under}"
 
 
+def as_int(text: str) -> int | None:
+    """Return a whole number, or None."""
+    return int(text) if re.fullmatch("[+-]?[0-9]{1,18}", text) else None
+
+
+def as_number(text: str) -> float | None:
+    """Return a finite number, an int where it is whole, or None."""
+    if as_int(text) is not None:
+        return as_int(text)
+    value = float(text) if re.fullmatch(NUMBER, text) else float("nan")
+    return value if abs(value) < float("inf") else None
+
+
 def format_number(value: object, format: str, scale: float = 1) -> str | None:
     """Return a number of any size as text, None for whatever is not a number."""
     if isinstance(value, str):
@@ -364,7 +381,11 @@ def format_number(value: object, format: str, scale: float = 1) -> str | None:
     try:
         return format % (value * scale)
     except (OverflowError, ValueError):  # infinite, or too large for a float
+        pass
+    try:
         return str(value)
+    except ValueError:  # over 4,300 digits
+        return "inf" if value > 0 else "-inf"
 
 
 def cell(value: object, format: str = "", scale: float = 1, last: bool = False) -> str:
@@ -409,7 +430,7 @@ def fit(
     for index in reversed(range(len(columns))):
         if sum(widths[i] + 2 for i in kept) - 2 <= room:
             break
-        if not columns[index].essential:
+        if not columns[index].essential and len(kept) > 1:
             kept.remove(index)
     over = sum(widths[i] + 2 for i in kept) - 2 - room
     flexible = [i for i in kept if not columns[i].format]
@@ -485,8 +506,9 @@ def is_secret_variable(name: object, value: object) -> bool:
     """Return whether a variable's value may let others in, by its name or itself."""
     if not isinstance(name, str):
         return False
+    words = re.sub("(?<=[a-z])(?=[A-Z])", " ", name)
     return bool(
-        SECRET_NAME.search(name.replace("_", " "))
+        SECRET_NAME.search(words)
         or (isinstance(value, str) and PASSWORD_URL.search(value))
     )
 
@@ -539,7 +561,7 @@ def without_credentials(value: Any) -> Any:
             value = {**value, "env": mask_options(value["env"])}
         nested = {
             k: without_credentials(
-                mask_variables(inner) if k in ("env", "extra_env") else inner
+                mask_variables(inner) if k in VARIABLES else inner
             )
             for k, inner in value.items()
             if type(inner) in NESTED
@@ -568,7 +590,7 @@ def json_text(value: object, indent: bool) -> str:
     if indent:
         return encode(value, 2)
     if isinstance(value, dict):
-        pairs = (f"{encode(key)}: {json_text(value[key], False)}" for key in sorted(value))
+        pairs = (f"{encode(k)}: {json_text(value[k], False)}" for k in sorted(value))
         return "{" + ", ".join(pairs) + "}"
     if isinstance(value, list) and value and isinstance(value[0], dict):
         lines = ",\n".join(map(encode, value))
@@ -584,38 +606,25 @@ KEYS_PAGE = "https://cloud.vast.ai/manage-keys/"
 CA_BUNDLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 
 ENVIRONMENT_HELP = f"""\
-  VAST_API_KEY     the API key; --api-key overrides it, it overrides the key file
-  VAST_URL         the address of the service; --url overrides it
-                   ({SERVICE})
-  HOME             the key file is ~/.vast_api_key
-  XDG_CONFIG_HOME  without a key file of our own, that of the vendor's client is read:
-                   ~/.config/vastai/vast_api_key
-  COLUMNS          the width of tables on a terminal
+  VAST_API_KEY     API key; overrides the key file, --api-key overrides both
+  VAST_URL         address of the service; --url overrides it
+                   (default: {SERVICE})
+  HOME             where the key file is: ~/.vast_api_key
+  XDG_CONFIG_HOME  where the vendor's client saves its key, which is read if
+                   there is no ~/.vast_api_key (default: ~/.config)
+  COLUMNS          width of tables on a terminal
   HTTPS_PROXY, NO_PROXY, REQUESTS_CA_BUNDLE
                    as in other programs"""
 
-NUMBER = r"(?ai)[+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?"
 # Suffixes that a number may have, by the unit in which it is read.
 SUFFIXES: dict[str, dict[str, float]] = {
     "0..1": {"%": 0.01},
+    "%": {"%": 1},
     "GB": {"mb": 0.001, "gib": 1, "gb": 1, "tb": 1000},
     "seconds": {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800},
     "hours": {"h": 1, "d": 24},
     "days": {"h": 1 / 24, "d": 1, "w": 7},
 }
-
-
-def as_int(text: str) -> int | None:
-    """Return a whole number, or None."""
-    return int(text) if re.fullmatch("[+-]?[0-9]{1,18}", text) else None
-
-
-def as_number(text: str) -> float | None:
-    """Return a finite number, an int where it is whole, or None."""
-    if as_int(text) is not None:
-        return as_int(text)
-    value = float(text) if re.fullmatch(NUMBER, text) else float("nan")
-    return value if abs(value) < float("inf") else None
 
 
 def parse_quantity(text: str, unit: str = "") -> float | None:
@@ -625,7 +634,7 @@ def parse_quantity(text: str, unit: str = "") -> float | None:
     if unit.startswith("$"):
         text = text.removeprefix("$")
     for suffix, factor in SUFFIXES.get(unit, {}).items():
-        value = as_number(text.removesuffix(suffix))
+        value = as_number(text.removesuffix(suffix).rstrip())
         if text.endswith(suffix) and value is not None:
             return round(value * factor, 12)
     return as_number(text)
@@ -633,7 +642,7 @@ def parse_quantity(text: str, unit: str = "") -> float | None:
 
 def invalid(noun: str, text: str, rule: str) -> argparse.ArgumentTypeError:
     """Return the error for an argument whose value breaks a rule."""
-    return argparse.ArgumentTypeError(f"invalid {noun} '{text}': {rule}")
+    return argparse.ArgumentTypeError(f"invalid {noun} '{shorten(text, 60)}': {rule}")
 
 
 def identifier(text: str) -> int:
@@ -709,7 +718,7 @@ def json_object(text: str) -> Row:
     except (ValueError, RecursionError):
         value = None
     if not isinstance(value, dict):
-        raise invalid("JSON object", text, 'must be such as \'{"NAME": "VALUE"}\'')
+        raise invalid("JSON object", text, 'use one such as \'{"NAME": "VALUE"}\'')
     return value
 
 
@@ -748,11 +757,11 @@ def parse_date(text: str, last: bool = False, utc: bool = False) -> int:
     import warnings
     from datetime import datetime, timezone
 
-    from dateutil.parser import parse
-
     if re.fullmatch(r"[0-9]{9,11}(\.[0-9]*)?", text):
         return int(float(text))
-    error = invalid("date", text[:40], "use YYYY-MM-DD")
+    from dateutil.parser import parse
+
+    error = invalid("date", text, "use YYYY-MM-DD")
     if len(text) > 40 or re.search(r"\d{15}", text):
         raise error
     zone = timezone.utc if utc else None
@@ -802,7 +811,8 @@ def at(
 
 class Environment:
     """What a run touches outside itself: variables, clock and streams, handed in so
-    that tests need not wait. `now` and `monotonic` give seconds.
+    that tests need not wait. `now` and `monotonic` give seconds; `execute` starts a
+    program in place of this one.
 
     Notes and progress go to stderr, questions to the terminal.
     """
@@ -816,9 +826,10 @@ class Environment:
         now: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
+        execute: Callable[[str, list[str]], object] = os.execvp,
     ) -> None:
         self.stdout, self.stderr, self.stdin = stdout, stderr, stdin
-        self.environ = environ
+        self.environ, self.execute = environ, execute
         self.now, self.monotonic, self.sleep = now, monotonic, sleep
         self.rewriting = False  # whether a progress line stands on the terminal
 
@@ -861,6 +872,15 @@ class Environment:
         elif milestone:
             self.note(text)
 
+    def become(self, words: list[str]) -> None:
+        """Let another program take the place of this one. Raises UsageError."""
+        self.write_error("")
+        try:
+            self.execute(words[0], words)
+        except OSError as error:
+            reason = f"cannot run {words[0]}: {error.strerror}"
+            raise UsageError(reason, "program") from None
+
     def can_ask(self) -> bool:
         """Return whether somebody sits at the terminal."""
         return bool(self.stdin and self.stdin.isatty())
@@ -871,7 +891,10 @@ class Environment:
             from getpass import getpass
 
             self.write_error("")
-            return getpass(visible(question))
+            try:
+                return getpass(visible(question))
+            except EOFError:  # Ctrl-D
+                return ""
         try:
             with open("/dev/tty", "w", encoding="utf-8") as terminal:
                 if not self.stderr or not self.stderr.isatty():
@@ -883,17 +906,24 @@ class Environment:
         return self.read_line()
 
     def read_line(self) -> str:
-        """Return a line of stdin without its end."""
-        return self.stdin.readline().strip("\r\n") if self.stdin else ""
+        """Return a line of stdin without its end. Raises UsageError."""
+        try:
+            line = self.stdin.readline() if self.stdin else ""
+            line.encode()  # in some locales, other bytes become surrogates
+        except ValueError:
+            raise UsageError("stdin is not UTF-8 text") from None
+        return line.strip("\r\n")
 
-    def confirm(self, question: str, expected: str = "", required: bool = False) -> None:
+    def confirm(
+        self, question: str, expected: str = "", required: bool = False
+    ) -> None:
         """Ask whether to go ahead; without a terminal that is a yes, unless `required`.
 
         `expected` has to be typed in full in place of a yes. Raises NotDone.
         """
         if not self.can_ask():
             if required:
-                raise UsageError("without a terminal to confirm on, this needs -y")
+                raise UsageError("there is no terminal to confirm this on; use -y")
             return
         hint = f"type {expected} to confirm:" if expected else "[y/N]"
         answer = self.prompt(f"{question} {hint} ").strip()
@@ -914,7 +944,7 @@ def discard(stream: TextIO | None) -> TextIO:
 
 
 def base_url(text: str) -> str:
-    """Return the service's address without a path such as /api/v0. Raises UsageError."""
+    """Return an address without a path such as /api/v0. Raises UsageError."""
     from ipaddress import ip_address
     from urllib.parse import urlsplit
 
@@ -942,6 +972,11 @@ def home(environ: Mapping[str, str]) -> str:
     return environ.get("HOME") or os.path.expanduser("~")
 
 
+def expand_home(path: str, environ: Mapping[str, str]) -> str:
+    """Return the path of a file with ~ replaced, where the shell left that to us."""
+    return home(environ) + path[1:] if re.match("~(/|$)", path) else path
+
+
 def key_files(environ: Mapping[str, str]) -> list[str]:
     """Return where the API key may be saved: our file, then the vendor's client's."""
     config = environ.get("XDG_CONFIG_HOME") or os.path.join(home(environ), ".config")
@@ -964,6 +999,11 @@ def check_key(key: str) -> str:
     return key
 
 
+def key_hint() -> str:
+    """Return how to get a key, and how to save it so that nobody else sees it."""
+    return f"get a key at {KEYS_PAGE} and save it with: {PROGRAM} set api-key"
+
+
 def find_key(given: str | None, env: Environment) -> str:
     """Return the API key, from the first of: `--api-key`, VAST_API_KEY, a session of
     `tfa login`, the key files. Raises NoKey."""
@@ -977,9 +1017,7 @@ def find_key(given: str | None, env: Environment) -> str:
                 return check_key(key)
             except UsageError as error:
                 raise NoKey(f"{path}: {error}", "bad_key") from None
-    raise NoKey(
-        f"no API key; get one at {KEYS_PAGE} and save it with: {PROGRAM} set api-key"
-    )
+    raise NoKey(f"no API key; {key_hint()}")
 
 
 def read_key_file(path: str, env: Environment) -> str:
@@ -999,30 +1037,55 @@ def read_key_file(path: str, env: Environment) -> str:
         reason = getattr(error, "strerror", None) or error
         raise NoKey(f"cannot read the API key in {path}: {reason}") from None
     if info.st_mode & 0o077 or info.st_uid not in (os.getuid(), 0):
-        env.note(f"others can read the API key in {path}; to fix this: chmod 600 {path}")
+        fix = f"to fix this: chmod 600 {path}"
+        env.note(f"others can read the API key in {path}; {fix}")
     return text
 
 
-def write_file(path: str, content: bytes, mode: int = 0o666) -> None:
-    """Write a file under a temporary name beside it, then move it into place: a full
-    disk loses nothing, and a symlink planted there is replaced, not followed.
+def write_file(path: str, content: bytes, mode: int | None = None) -> None:
+    """Write a file; raise UsageError when that fails.
 
-    `mode` is that of the file, less the umask. Raises UsageError.
+    A regular file is replaced as a whole and keeps its mode; a link to one stays.
+    Devices, pipes and the like are written into. `mode` is for secrets: the file gets
+    it, less the umask, and even a link is replaced, since someone may have planted it.
     """
-    temporary = f"{path}.{os.getpid()}.tmp"
     try:
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+        if mode is not None:
+            replace_file(path, content, mode)
+            return
         try:
-            with open(descriptor, "wb") as file:
+            # The system is asked first: it lets nobody write into what is read-only, or
+            # by way of another user's link in a folder like /tmp.
+            opened = os.open(path, os.O_WRONLY)
+        except FileNotFoundError:  # nothing, or a link to nothing, which is replaced
+            replace_file(path, content, 0o666)
+            return
+        with open(opened, "wb") as file:
+            info, target = os.fstat(opened), os.path.realpath(path)
+            if os.path.isfile(target) and os.path.samestat(info, os.stat(target)):
+                replace_file(target, content, info.st_mode & 0o777, exactly=True)
+            else:
                 file.write(content)
-                file.flush()
-                os.fsync(descriptor)
-            os.replace(temporary, path)
-        finally:
-            if os.path.lexists(temporary):
-                os.unlink(temporary)
     except OSError as error:
         raise UsageError(f"cannot write {path}: {error.strerror}", "file") from None
+
+
+def replace_file(path: str, content: bytes, mode: int, exactly: bool = False) -> None:
+    """Write a file under a temporary name beside it, then rename it: a full disk loses
+    nothing. The umask counts unless `exactly`."""
+    temporary = f"{path}.{os.getpid()}.tmp"
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    try:
+        with open(descriptor, "wb") as file:
+            if exactly:
+                os.fchmod(descriptor, mode)
+            file.write(content)
+            file.flush()
+            os.fsync(descriptor)
+        os.replace(temporary, path)
+    finally:
+        if os.path.lexists(temporary):
+            os.unlink(temporary)
 
 
 def read_text(path: str, most: int = 1 << 20) -> str:
@@ -1043,7 +1106,7 @@ def secret_value(text: str, env: Environment, question: str) -> str:
         prompt = env.can_ask()
         text = env.prompt(question, secret=True) if prompt else env.read_line()
     if not text:
-        raise UsageError(f"{question.rstrip(': ').lower()} is empty")
+        raise UsageError(f"no {question.rstrip(': ')} was given")
     return text
 
 
@@ -1071,8 +1134,12 @@ PASSING_STATUSES = (500, 502, 503, 504)
 # The slugs by which the service says that an object does not exist (any more).
 GONE = frozenset(
     """not_found no_such_instance no_such_volume no_such_ask no_ssh_key no_such_ssh_key
-    no_such_machine nonexistent_key""".split()
+    no_such_machine no_such_workergroup nonexistent_key""".split()
 )
+
+
+# Those of a 429 that is not about the rate of requests: another try is of no use.
+REFUSED_429 = ("tfa_locked", "sms_rate_limited")
 
 
 class Call:
@@ -1193,7 +1260,9 @@ class Transfer:
     def __enter__(self) -> None:
         """Begin; there is nothing to prepare."""
 
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> bool:
+    def __exit__(
+        self, kind: object, error: BaseException | None, trace: object
+    ) -> bool:
         self.error = error
         return True
 
@@ -1244,7 +1313,8 @@ class Transfer:
         if self.answered or (self.body is not None and self.body.sent):
             raise Failure("no_answer", innermost(error))
         if isinstance(error, ValueError):  # requests' InvalidURL and its like
-            raise UsageError(f"invalid address or proxy: {innermost(error)}")
+            msg = redact(innermost(error))
+            raise UsageError(f"invalid address or proxy: {msg}")
         raise Failure("unreachable", innermost(error))
 
 
@@ -1295,7 +1365,8 @@ class Client:
 
     One connection serves all its calls. The key travels in a header, set by an `auth`
     function: anything else would let ~/.netrc replace it. `paid` says what has been
-    rented, created or paid in this run; from then on no error may invite a retry.
+    rented, created or paid in this run, as in "instance 5001: rented"; from then on no
+    error may invite a retry.
     """
 
     def __init__(self, args: argparse.Namespace, env: Environment) -> None:
@@ -1363,7 +1434,8 @@ class Client:
             except VastError as refusal:
                 if not unsure or call.read:
                     raise
-                if call.method == "DELETE" and refusal.slug in GONE:
+                gone = refusal.slug in GONE or "not found for user" in str(refusal)
+                if call.method == "DELETE" and gone:
                     return {"success": True}  # the earlier try was carried out
                 unknown = OutcomeUnknown(f"{refusal}{call.in_doubt()}")
                 unknown.http, unknown.reply = refusal.http, refusal.reply
@@ -1402,7 +1474,7 @@ class Client:
         status = response.status_code
         if status == 429:
             slug, msg = self.error_parts(body)
-            if slug in ("tfa_locked", "recently_invited"):
+            if slug in REFUSED_429 or "already sent" in msg:
                 raise VastError(msg, slug, status)
             text = body.decode("utf-8", "replace")
             wait, threshold = waiting_time(response, text, self.env.now())
@@ -1433,11 +1505,12 @@ class Client:
         if isinstance(reply, dict):
             if reply.get("success") is False or reply.get("status") == "failure":
                 raise self.refusal(body, status)
-            others = [key for key in call.proof.split("|") if key != "success"]
-            proven = reply.get("success") is True or not call.proof
-            if call.read or proven or any(reply.get(key) is not None for key in others):
+            found = {key for key in call.proof.split("|") if reply.get(key) is not None}
+            if reply.get("success") is not True:
+                found.discard("success")
+            if call.read or not call.proof or found:
                 return reply
-            raise Failure(BAD_REPLY, "the response does not say success", status)
+            raise Failure(BAD_REPLY, "the response does not confirm success", status)
         if call.read and isinstance(reply, list):
             return reply
         if not call.proof and isinstance(reply, str):
@@ -1456,8 +1529,8 @@ class Client:
                 self.env.sleep(early)
         self.last[endpoint] = self.env.monotonic()
         body, headers = None, {}
-        if call.body is not None:
-            body = Body(json.dumps(call.body).encode())
+        if call.body is not None or not call.read:  # it notices when a change is sent
+            body = Body(json.dumps(call.body or {}).encode())
             headers["Content-Type"] = "application/json"
         request = {
             "method": call.method,
@@ -1469,7 +1542,8 @@ class Client:
 
     def fetch(self, url: str) -> tuple[int, str]:
         """Return status and text of a file that the service made, which lies on another
-        host: no key is sent there, and nothing but https. Raises VastError, Failure."""
+        host: no key is sent there, and nothing but https. Bytes that are not UTF-8 are
+        surrogates. Raises VastError, Failure."""
         own = self.base(Call("GET", "/"))
         local = own.startswith("http:") and url.startswith(own + "/")
         if not url.startswith("https://") and not local:
@@ -1479,7 +1553,7 @@ class Client:
         http.auth = lambda request: request  # otherwise ~/.netrc would be asked
         request = {"method": "GET", "url": url}
         response, body = Transfer(http, request, None).finish(self.env.monotonic)
-        return response.status_code, body.decode("utf-8", "replace")
+        return response.status_code, body.decode("utf-8", "surrogateescape")
 
     def authorize(self, request: PreparedRequest) -> PreparedRequest:
         """Put the key into a request's header."""
@@ -1501,7 +1575,8 @@ class Client:
             return "", redact(reply, self.key)[:200]
         if not isinstance(reply, dict):
             return "", " ".join(re.sub("<[^>]*>", " ", text[:2000]).split())[:200]
-        parts = (reply.get(key) for key in ("msg", "message", "detail", "error"))
+        names = ("msg", "message", "error_msg", "detail", "error")
+        parts = (reply.get(key) for key in names)
         slug = str(reply.get("error") or "")
         msg = next((str(part) for part in parts if part), "no reason given")
         if slug and re.fullmatch(r"\w+", slug):
@@ -1514,9 +1589,11 @@ class Client:
         slug, msg = self.error_parts(body)
         msg = msg or f"the service refused (HTTP {status})"
         login = re.search("requires login|log in again|invalid user key", msg, re.I)
-        if slug == "auth_error" or status == 401 or login:
-            hint = f"get a key at {KEYS_PAGE} and save it with: {PROGRAM} set api-key"
-            return NoKey(f"{msg} ({hint})", http=status)
+        denied = status == 401 and slug != "invalid_backup_code"
+        if slug == "auth_error" or denied or login:
+            two_factor = "two factor" in msg.lower()
+            hint = f"run: {PROGRAM} tfa login" if two_factor else key_hint()
+            return NoKey(f"{msg}; {hint}", http=status)
         error = VastError(msg, slug, status)
         try:
             error.reply = json.loads(body)
@@ -1583,7 +1660,7 @@ def http_session(base: str) -> HttpSession:
 
 
 def decode(body: bytearray, exact: bool) -> object:
-    """Return decoded JSON; `exact`: fractions remember their text. Raises ValueError."""
+    """Return decoded JSON; `exact`: numbers remember their text. Raises ValueError."""
     import gc
 
     gc.disable()  # rows make no cycles: saves a tenth of the time of 10,000 offers
@@ -1605,12 +1682,16 @@ def no_number(text: str) -> NoReturn:
 
 def rows_of(reply: object, keys: str) -> list[Row]:
     """Return the rows of a response: under the first of the keys ("a|b") that it has,
-    "" for a bare array. Null is none; a single object is one. Raises VastError."""
+    "" for a bare array or row with an id, "{field}" for a bare row with that field. Null
+    is none; an object is one. Raises VastError."""
+    whole = isinstance(reply, list) or (isinstance(reply, dict) and "id" in reply)
     for key in keys.split("|"):
-        if isinstance(reply, list) and not key:
+        if whole and not key:
             rows: Any = reply
         elif isinstance(reply, dict) and key in reply:
             rows = reply[key]
+        elif isinstance(reply, dict) and key[:1] == "{" and key[1:-1] in reply:
+            rows = reply
         else:
             continue
         if rows is None:
@@ -1619,7 +1700,7 @@ def rows_of(reply: object, keys: str) -> list[Row]:
             return [rows]
         if isinstance(rows, list) and set(map(type, rows)) <= {dict}:
             return rows
-    what = keys.split("|")[0] or "rows"
+    what = keys.split("|")[0].strip("{}") or "rows"
     raise VastError(f"the response has no list of {what}", BAD_REPLY)
 
 
@@ -1642,8 +1723,9 @@ class Arg:
     ends in ?, and takes all the words that follow if it ends in "..." (so does an
     option). `type` converts the text; bool is a flag. In the body of a request it is
     called `wire` ("": it is not sent), by default its own name. `say` are the words for
-    it in what is reported afterwards. An option that `stands_for` another, or for a
-    positional, is replaced by that.
+    it in what is reported afterwards, or a function that returns them. An option that
+    `stands_for` another, or for a positional, is replaced by that. `suggest` are words
+    for completion, with their help.
     """
 
     def __init__(
@@ -1654,11 +1736,12 @@ class Arg:
         *,
         default: Any = None,
         wire: str | None = None,
-        say: str = "",
+        say: str | Callable[[Any], str] = "",
         required: bool = False,
         append: bool = False,
         secret: bool = False,
         stands_for: str = "",
+        suggest: Mapping[str, str] | None = None,
     ) -> None:
         self.many = next((m for m in ("...", "+", "*", "?") if names.endswith(m)), "")
         words = names.removesuffix(self.many).split()
@@ -1668,7 +1751,7 @@ class Arg:
         self.help, self.type, self.default = help, type, default
         self.wire = self.dest if wire is None else wire
         self.say, self.secret, self.stands_for = say, secret, stands_for
-        self.required, self.append = required, append
+        self.required, self.append, self.suggest = required, append, suggest or {}
         self.is_flag = type is bool or stands_for.startswith("--")
         self.metavar = self.dest.upper() if self.flags else self.dest
 
@@ -1701,20 +1784,20 @@ def ids(help: str = "one or more ids") -> Arg:
 
 
 TABLE_ARGS = (
-    Arg("--cols", "only these columns, by heading or field: a,b,c", wire=""),
-    Arg("--wide", "all columns, even if they do not fit the terminal", bool, wire=""),
+    Arg("--cols", "columns to show: a,b,c; see help columns", wire=""),
+    Arg("--wide", "show all columns, even if they do not fit", bool, wire=""),
     Arg("--no-header", "omit the header row", bool, wire=""),
 )
 LISTING_ARGS = (
-    Arg("-q --quiet", "only the ids, one a line", bool, wire=""),
+    Arg("-q --quiet", "print only the ids, one per line", bool, wire=""),
     *TABLE_ARGS,
 )
-YES_ARG = Arg("-y --yes", "do not ask", bool, wire="")
+YES_ARG = Arg("-y --yes", "do not ask for confirmation", bool, wire="")
 WAIT_ARGS = (
-    Arg("--wait", "wait until it is done", bool, wire=""),
+    Arg("--wait", "wait until the change is complete", bool, wire=""),
     Arg(
         "--timeout",
-        "wait at most this many seconds (600)",
+        "give up waiting after this many seconds (default: 600)",
         number("time", "seconds", 0),
         default=600.0,
         wire="",
@@ -1740,7 +1823,7 @@ SCHEDULE_ARGS = (
         wire="",
     ),
     Arg("--day", "day of a WEEKLY schedule: 0 (Sunday, the default) to 6", wire=""),
-    Arg("--hour", "hour of a DAILY or WEEKLY schedule, UTC: 0 (default) to 23", wire=""),
+    Arg("--hour", "hour of a DAILY or WEEKLY schedule: 0 (default) to 23", wire=""),
 )
 
 
@@ -1752,12 +1835,16 @@ class Values(dict):  # type: ignore[type-arg] # typing is not imported
 
 
 def fill_path(template: str, values: Mapping[str, Any]) -> str:
-    """Return a path with its {names} replaced by escaped values."""
+    """Return a path with its {names} replaced by escaped values. Raises UsageError."""
     from urllib.parse import quote
 
-    return re.sub(
-        r"\{(\w+)\}", lambda name: quote(str(values[name[1]]), safe=""), template
-    )
+    def fill(match: re.Match[str]) -> str:
+        text = str(values[match[1]])
+        if text in ("", ".", ".."):  # would make it another path
+            raise UsageError(f"'{text}' is not a name that the service can have")
+        return quote(text, safe="")
+
+    return re.sub(r"\{(\w+)\}", fill, template)
 
 
 def names_in(template: str) -> set[str]:
@@ -1778,7 +1865,11 @@ def given(declared: Iterable[Arg], args: argparse.Namespace) -> Row:
 def spoken(declared: Iterable[Arg], args: argparse.Namespace) -> str:
     """Return what was given in words for people, "" for nothing."""
     values = [(arg.say, getattr(args, arg.dest, None)) for arg in declared if arg.say]
-    return ", ".join(say.format(value) for say, value in values if value is not None)
+    return ", ".join(
+        say.format(value) if isinstance(say, str) else say(value)
+        for say, value in values
+        if value is not None
+    )
 
 
 class Kind:
@@ -1822,7 +1913,12 @@ class Listing(Kind):
         self.where, self.after = where, after
         self.extra_args = LISTING_ARGS
         if where:
-            query = Arg("query*", "comparisons, as in: label=exp1 num_gpus>=2", wire="")
+            query = Arg(
+                "query*",
+                "comparisons, as in: label=exp1 num_gpus>=2",
+                wire="",
+                suggest={each.field or each.heading: each.help for each in columns},
+            )
             self.extra_args = (query, *LISTING_ARGS)
 
     def call(self, args: argparse.Namespace) -> Call:
@@ -1830,7 +1926,8 @@ class Listing(Kind):
         inside = names_in(self.path)
         others = [arg for arg in self.declared if arg.dest not in inside]
         params = {name: str(value) for name, value in given(others, args).items()}
-        return Call(self.method, fill_path(self.path, vars(args)), params=params or None)
+        path = fill_path(self.path, vars(args))
+        return Call(self.method, path, params=params or None)
 
     def fetched(self, client: Client, args: argparse.Namespace) -> list[Row]:
         """Return the rows. Raises VastError."""
@@ -1861,9 +1958,7 @@ class Listing(Kind):
         if self.after:
             self.after(client, args, rows)
 
-    def one_by_one(
-        self, client: Client, args: argparse.Namespace
-    ) -> Iterator[Shown]:
+    def one_by_one(self, client: Client, args: argparse.Namespace) -> Iterator[Shown]:
         """Fetch the row of each id; with `--raw`, that of a single id stands alone."""
         rows: list[Row] = []
         numbers = list(dict.fromkeys(args.id))
@@ -1896,11 +1991,11 @@ class Request(Kind):
 
     `once`: it is never sent again when the outcome is unknown. `doubt` is what may have
     happened then, and `look` the command that shows whether it has. `ask` is a
-    question to ask first, or a function that returns one; `typed`: what must be typed
-    to confirm; `required`: without a terminal -y is needed. `goal` waits until the
-    change is complete. `schedule`: it can be put off to a schedule. `prepare` checks
-    and completes the arguments before anything is sent. `note` is said at the end.
-    `proof`: see Call.
+    question to ask first, or a function that returns one, "" for none; `typed`: what
+    must be typed to confirm; `required`: without a terminal -y is needed. `goal` waits
+    until the change is complete. `schedule`: it can be put off to a schedule. `prepare`
+    checks and completes the arguments before anything is sent, `after` does something
+    with each response. `note` is said at the end. `proof`: see Call.
     """
 
     def __init__(
@@ -1918,6 +2013,7 @@ class Request(Kind):
         goal: Callable[[Client, int, float], Row | None] | None = None,
         schedule: bool = False,
         prepare: Callable[[Client, argparse.Namespace], object] | None = None,
+        after: Callable[[Client, argparse.Namespace, Row], None] | None = None,
         note: str = "",
         proof: str = "success",
         serverless: bool = False,
@@ -1927,7 +2023,8 @@ class Request(Kind):
         self.subject = done.partition(":")[0]
         self.doubt = doubt or f"{self.subject} may or may not have been changed"
         self.look, self.ask, self.typed, self.required = look, ask, typed, required
-        self.goal, self.schedule, self.prepare = goal, schedule, prepare
+        self.goal, self.schedule = goal, schedule
+        self.prepare, self.after = prepare, after
         self.note, self.proof, self.serverless = note, proof, serverless
         self.extra_args = (
             *((YES_ARG,) if ask or schedule else ()),
@@ -1949,14 +2046,13 @@ class Request(Kind):
         }
         others = [arg for arg in self.declared if arg.dest not in inside]
         own = given([arg for arg in others if arg.dest != "id"], args)
-        look = self.looking().format_map(values)
-        doubt = f"{self.doubt.format_map(values)}; run `{PROGRAM} {look}` before retrying"
+        look = f"run `{PROGRAM} {self.looking().format_map(values)}` before retrying"
         return Call(
             self.method,
             fill_path(self.path, values),
             {**constants, **own},
             once=self.once,
-            doubt=doubt,
+            doubt=f"{self.doubt.format_map(values)}; {look}",
             proof=self.proof,
             secrets=[arg.wire for arg in others if arg.secret],
             serverless=self.serverless,
@@ -1966,16 +2062,19 @@ class Request(Kind):
         """Ask before harm is done, `when` it is scheduled for. Raises NotDone."""
         if not self.ask or args.yes or client.dry_run:
             return
-        if not client.env.can_ask() and not self.required:
+        if not client.env.can_ask():  # before anything is looked up for the question
+            client.env.confirm("", required=self.required)
             return
         values = Values(vars(args), which=which(self.subject, args))
+        values["said"] = spoken(self.declared, args)
         question = self.ask if isinstance(self.ask, str) else self.ask(client, args)
         question = question.format_map(values) if self.ask is question else question
-        client.env.confirm(
-            f"{when}: {question}" if when else question,
-            self.typed.format_map(values),
-            self.required,
-        )
+        if question:
+            client.env.confirm(
+                f"{when}: {question}" if when else question,
+                self.typed.format_map(values),
+                self.required,
+            )
 
     def __call__(self, client: Client, args: argparse.Namespace) -> Iterator[Shown]:
         if self.prepare:
@@ -2021,9 +2120,7 @@ class Request(Kind):
                 result.of = number if several else None
                 yield result
 
-    def send(
-        self, client: Client, args: argparse.Namespace, scheduled: bool
-    ) -> Result:
+    def send(self, client: Client, args: argparse.Namespace, scheduled: bool) -> Result:
         """Send the change, or schedule it. Raises VastError."""
         call = self.call(args)
         if scheduled:
@@ -2034,6 +2131,8 @@ class Request(Kind):
         text = self.done.format_map(values)
         if self.once:
             client.paid = text
+        if self.after:
+            self.after(client, args, reply)
         return Result(reply, text)
 
     def wait(
@@ -2171,8 +2270,8 @@ class Command:
     `run` is a kind of command, or a function of the client and the arguments that
     yields what is to be shown. `notes` returns more text for the end of its help.
     `pass_on`: words that look like options but are not the command's own are
-    positional words. `reveals`: it exists to show a credential. `hidden` keeps it out of
-    the lists of commands.
+    positional words. `reveals`: it exists to show a credential. `hidden`: it stands in
+    no list of commands. `columns` are those of the table that a function shows.
     """
 
     def __init__(
@@ -2187,11 +2286,13 @@ class Command:
         pass_on: bool = False,
         reveals: bool = False,
         hidden: bool = False,
+        columns: Sequence[Column] = (),
     ) -> None:
         self.name, self.help, self.run, self.own = name, help, run, args
         self.example, self.aliases, self.notes = example or name, aliases, notes
         self.pass_on, self.reveals, self.hidden = pass_on, reveals, hidden
         self.args = args
+        self.columns = run.columns if isinstance(run, Listing) else columns
         if isinstance(run, Kind):
             self.args = (*args, *run.extra_args)
             run.name, run.declared = name, self.args
@@ -2235,27 +2336,27 @@ class Field:
 FIELDS = (
     Field("bw_nvlink", "float", "GB/s", "NVLink bandwidth"),
     Field("cluster_id", "int", "", "id of the machine's cluster"),
-    Field("compute_cap", "int", "", "CUDA compute capability times 100: 750 is 7.5"),
+    Field("compute_cap", "int", "", "CUDA compute capability: 750 is 7.5"),
     Field("cpu_arch", "text", "", "amd64 or arm64"),
-    Field("cpu_cores", "int", "", "virtual CPUs of the machine"),
-    Field("cpu_cores_effective", "float", "", "virtual CPUs that you get"),
+    Field("cpu_cores", "int", "", "vCPUs of the machine"),
+    Field("cpu_cores_effective", "float", "", "vCPUs that you get"),
     Field("cpu_ghz", "float", "GHz", "CPU clock rate"),
-    Field("cpu_ram", "float", "GB", "main memory", "", 1000, 16000),
-    Field("cuda_vers", "float", "", "highest CUDA version", "cuda_max_good"),
+    Field("cpu_ram", "float", "GB", "main memory that you get", "", 1000, 16000),
+    Field("cuda_vers", "float", "", "highest CUDA version supported", "cuda_max_good"),
     Field("datacenter", "bool", "", "in a data center"),
     Field("direct_port_count", "int", "", "open ports of the machine"),
     Field("disk_bw", "float", "MB/s", "disk bandwidth"),
-    Field("disk_space", "float", "GB", "disk space for rent"),
+    Field("disk_space", "float", "GB", "disk space available"),
     Field("display_active", "bool", "", "has a display attached", "gpu_display_active"),
     Field("dlperf", "float", "", "deep learning performance score"),
-    Field("dlperf_usd", "float", "per $/h", "that score by price",
+    Field("dlperf_usd", "float", "per $/h", "deep learning performance per $/h",
           "dlperf_per_dphtotal"),
-    Field("dph", "float", "$/h", "price of the whole offer", "dph_total"),
+    Field("dph", "float", "$/h", "total price of the offer", "dph_total"),
     Field("driver_version", "version", "", "NVIDIA driver, such as 535.86.05"),
-    Field("duration", "float", "days", "longest rental", "", 86400),
+    Field("duration", "float", "days", "maximum rental duration", "", 86400),
     Field("external", "bool", "", "from another market (default: false)"),
-    Field("flops_usd", "float", "TFLOPS/$/h", "speed by price", "flops_per_dphtotal"),
-    Field("geolocation", "country", "", "country, two letters"),
+    Field("flops_usd", "float", "TFLOPS/$/h", "speed per $/h", "flops_per_dphtotal"),
+    Field("geolocation", "country", "", "two-letter country code"),
     Field("gpu_arch", "text", "", "nvidia or amd"),
     Field("gpu_frac", "float", "0..1", "share of the machine's GPUs"),
     Field("gpu_max_power", "float", "W", "power limit of a GPU"),
@@ -2273,22 +2374,22 @@ FIELDS = (
     Field("inet_up", "float", "Mbit/s", "upload speed"),
     Field("inet_up_cost", "float", "$/GB", "price of uploads"),
     Field("machine_id", "int", "", "id of the machine"),
-    Field("min_bid", "float", "$/h", "lowest bid for an interruptible instance"),
-    Field("mobo_name", "text", "", "mainboard model"),
+    Field("min_bid", "float", "$/h", "lowest bid (interruptible)"),
+    Field("mobo_name", "text", "", "motherboard model"),
     Field("num_gpus", "int", "", "number of GPUs"),
-    Field("os_version", "float", "", "version of the machine's system"),
+    Field("os_version", "float", "", "operating system version"),
     Field("pci_gen", "float", "", "PCI Express generation"),
     Field("pcie_bw", "float", "GB/s", "bandwidth between CPU and GPU"),
-    Field("reliability", "float", "0..1", "share of time that it is up", "", 1, 1),
+    Field("reliability", "float", "0..1", "share of time that the machine is up", "", 1, 1),
     Field("rentable", "bool", "", "can be rented now (default: true)"),
     Field("rented", "bool", "", "you already rent on this machine"),
-    Field("static_ip", "bool", "", "its IP address does not change"),
+    Field("static_ip", "bool", "", "has a static IP address"),
     Field("storage_cost", "float", "$/GB/month", "price of disk space"),
     Field("total_flops", "float", "TFLOPS", "speed of all GPUs"),
     Field("ubuntu_version", "float", "", "Ubuntu version"),
     Field("verification", "text", "", "verified, unverified or deverified"),
-    Field("verified", "bool", "", "checked by Vast.ai (default: true)"),
-    Field("vms_enabled", "bool", "", "offers virtual machines"),
+    Field("verified", "bool", "", "verified by Vast.ai (default: true)"),
+    Field("vms_enabled", "bool", "", "supports virtual machines"),
 )  # fmt: skip
 
 # Numbers and texts of an offer that can be sorted by, but not searched by.
@@ -2315,22 +2416,32 @@ def named_fields(
     if "reliability" in known:
         known["reliability2"] = known["reliability"]
     for column in columns:
-        field = known.get(column.field)
-        if field and column.heading not in known:
-            factor = field.factor if column.scale == 1 else round(1 / column.scale, 9)
-            known[column.heading] = Field(
-                column.heading, field.kind, "", field.help, field.wire, factor
-            )
+        field = known.get(column.field or column.heading)
+        if field:
+            shown = as_shown(field, column)
+            known.setdefault(column.heading, shown)
+            known.setdefault(column.heading.lower(), shown)
     return known
+
+
+def as_shown(field: Field, column: Column) -> Field:
+    """Return a field under a column's heading, in the unit that the column shows."""
+    factor = round(1 / column.scale, 9)
+    same = factor == field.factor
+    unit = field.unit if same else "%" if column.scale == 100 else ""
+    most = field.most if same else float("inf")
+    return Field(
+        column.heading, field.kind, unit, field.help, field.wire, factor, most
+    )
 
 
 WORD_OPERATORS = {
     name: name for name in ("eq", "neq", "gt", "gte", "lt", "lte", "in", "notin")
 } | {"nin": "notin"}
-OPERATORS = WORD_OPERATORS | {
+OPERATORS = {
     "=": "eq", "==": "eq", "!=": "neq",
     ">": "gt", ">=": "gte", "<": "lt", "<=": "lte",
-}  # fmt: skip
+} | WORD_OPERATORS  # fmt: skip
 
 TOKEN = r"""(?x)(?P<space> (?: [\s,] | \\+ (?: n? (?=\s|$) ) )+ )
       | (?P<quoted> "[^"]*" | '[^']*' )
@@ -2376,7 +2487,7 @@ class Query:
             if token.kind == "unclosed":
                 token.end = len(self.text)
                 what = "bracket" if token.text == "[" else "quote"
-                raise self.error(f"this {what} is never closed", token)
+                raise self.error(f"unclosed {what}", token)
             if token.kind == "stray":
                 raise self.error(f"unexpected '{token.text}'", token)
             if token.kind != "space":
@@ -2452,7 +2563,7 @@ class Query:
         if not self.operator_at(index + 1):
             raise self.error(
                 f"'{name.text}' has no operator; if it had < or >, quote the query:"
-                " the shell takes them for a redirection",
+                " the shell treats them as redirections",
                 name,
             )
         token = self.tokens[index + 1]
@@ -2479,7 +2590,7 @@ class Query:
         words = " ".join(token.text for token in values)
         if first.kind == "word" and words.lower() == "any":
             if operator.kind != "eq":
-                raise self.error("'any' is only for =", operator, last)
+                raise self.error("'any' works only with =", operator, last)
             self.filters.pop(field.wire, None)
             self.cleared.add(field.wire)
             return
@@ -2487,7 +2598,9 @@ class Query:
             raise self.error(f"'{text}' is not a value", first)
         if len(values) > 1 and field.kind not in ("text", "country"):
             raise self.error(
-                f"'{field.name}' takes one value; expected a comparison", values[1], last
+                f"'{field.name}' takes one value; expected a comparison",
+                values[1],
+                last,
             )
         token = Token(first.kind, words, first.start, last.end)
         self.add(field, operator, self.value(field, operator, token), last)
@@ -2514,10 +2627,10 @@ class Query:
                 )
             return self.elements(field, token)
         if token.kind == "list":
-            raise self.error("a list needs in or notin", operator, token)
+            raise self.error("a list works only with in or notin", operator, token)
         if token.kind == "word" and token.text.lower() in ("none", "null"):
             if operator.kind not in EQUALITY:
-                raise self.error(f"'{token.text}' is only for = and !=", token)
+                raise self.error(f"'{token.text}' works only with = and !=", token)
             return None
         return self.scalar(field, token)
 
@@ -2533,7 +2646,7 @@ class Query:
             kind = "quoted" if re.fullmatch("\"[^\"]*\"|'[^']*'", match[1]) else "word"
             element = Token(kind, match[1], *(start + at for at in match.span(1)))
             if kind == "word" and re.search("[\"'\\[]", match[1]):
-                raise self.error("quote the whole element, or nothing of it", element)
+                raise self.error("quote the whole element, or none of it", element)
             values.append(self.scalar(field, element))
         return values
 
@@ -2546,7 +2659,7 @@ class Query:
             text = text.replace("_", " ").strip()
         if not text.strip():
             token.end = max(token.end, token.start + 1)
-            raise self.error(f"this value of '{field.name}' is empty", token)
+            raise self.error(f"empty value for '{field.name}'", token)
         if field.kind == "country":
             return self.country(field, text)
         if field.kind == "text":
@@ -2555,13 +2668,13 @@ class Query:
         value = convert(text.strip(), field.unit)
         if value is None or abs(value * field.factor) == float("inf"):
             raise self.error(
-                f"'{field.name}' is compared with {VALUES[field.kind]}, not '{text}'",
+                f"'{field.name}' takes {VALUES[field.kind]}, not '{text}'",
                 token,
             )
-        if field.kind in ("bool", "version"):
-            return value
         if value > field.most:
             self.suspicious(field, value)
+        if field.factor == 1:
+            return value
         scaled = value * field.factor
         return round(scaled) if field.factor > 1 else round(scaled, 12)
 
@@ -2569,8 +2682,8 @@ class Query:
         """Return a country: two letters in upper case, anything else as typed."""
         if re.fullmatch("[A-Za-z]{2}", text):
             return text.upper()
-        code = "a country code of two letters, such as US or DE"
-        self.notes.append(f"{field.name} is {code}: '{text}' may match nothing")
+        code = "a two-letter country code such as US or DE"
+        self.notes.append(f"{field.name} takes {code}; '{text}' may match nothing")
         return text
 
     def suspicious(self, field: Field, value: float) -> None:
@@ -2624,10 +2737,11 @@ comparison:  FIELD OPERATOR VALUE
 operators:   = != < <= > >= in notin (or: == eq neq lt lte gt gte nin 'not in')
 value:       a word, a quoted text, or a [list] after in and notin;
              _ stands for a space: gpu_name=RTX_4090 or gpu_name="RTX 4090"
-units:       the field's own; 98%, 24GB, 30d and $0.5 are understood
+units:       as listed below; 98%, 24GB, 30d and $0.5 work too
+headings:    a column's heading works like its field, in the unit shown: R>99
 any:         FIELD=any lifts a default filter (verified=true external=false
              rentable=true; -n lifts all three)
-Quote the query: the shell takes a bare < or > for a redirection."""
+Quote the query: the shell treats a bare < or > as a redirection."""
 
 
 def parse_query(
@@ -2681,31 +2795,38 @@ def parse_order(
 
 
 def row_fields(rows: Sequence[Row], columns: Sequence[Column]) -> dict[str, Field]:
-    """Return what rows can be filtered by: their own fields and the table's headings,
-    in any case of letters; numbers in the units of searches."""
-    numeric: dict[str, bool] = {}
+    """Return what rows can be filtered by: their own fields and the table's headings;
+    numbers in the units of searches."""
+    types: dict[str, set[type]] = {}
     for row in rows:
         for name, value in row.items():
-            if isinstance(value, (int, float)) and not isinstance(value, bool):
-                numeric.setdefault(name, True)
-            elif value is not None and not isinstance(value, bool):
-                numeric[name] = False
-    own = [Field(name, "float" if number else "text") for name, number in numeric.items()]
-    known = named_fields(own)
-    for field in FIELDS:
-        if numeric.get(field.wire) or field.kind == "bool":
-            known[field.name] = known[field.wire] = field
+            types.setdefault(name, set()).add(type(value))
+    own = {name: Field(name, kind_of(found)) for name, found in types.items()}
     for column in columns:
-        kind = "float" if column.format else "text"
-        factor = 1 / column.scale
-        heading = Field(column.heading, kind, "", "", column.heading, factor)
-        known.setdefault(column.heading, heading)
-        known.setdefault(column.heading.lower(), heading)
-        if column.field:
-            known.setdefault(column.field, Field(column.field, kind))
-    if "status" in known:
-        known.setdefault("state", known["status"])
+        name = column.field or column.heading
+        if name not in own or (column.format and own[name].kind == "text"):
+            own[name] = Field(name, "float" if column.format else "text")
+    for field in FIELDS:
+        kinds = (own[field.wire].kind, field.kind) if field.wire in own else ("", "")
+        if kinds in SAME_UNIT or kinds[1] == "bool":
+            own[field.name] = field
+    known = named_fields(own.values(), columns)
+    for name, other in (("state", "status"), ("reliability", "reliability2")):
+        if other in known:
+            known.setdefault(name, known[other])
     return known
+
+
+# The kinds of a row's field and of a search's field whose values are alike.
+SAME_UNIT = {("float", "float"), ("float", "int"), ("text", "country")}
+
+
+def kind_of(types: set[type]) -> str:
+    """Return the kind of a field whose values have these types."""
+    types = types - {type(None)}
+    if types == {bool}:
+        return "bool"
+    return "float" if types and types <= {int, float} else "text"
 
 
 def matches(value: object, tests: Mapping[str, Any]) -> bool:
@@ -2713,8 +2834,10 @@ def matches(value: object, tests: Mapping[str, Any]) -> bool:
     letters, with _ for a space."""
 
     def same(other: object) -> bool:
-        texts = (str(text).replace("_", " ").strip().lower() for text in (value, other))
-        return value == other if None in (value, other) else len(set(texts)) == 1
+        if other is None or value in (None, other):
+            return (None if value == "" else value) == other
+        texts = (str(each).replace("_", " ").strip().lower() for each in (value, other))
+        return len(set(texts)) == 1
 
     size = as_number(value) if isinstance(value, str) else value
     for operator, wanted in tests.items():
@@ -2732,24 +2855,27 @@ def matches(value: object, tests: Mapping[str, Any]) -> bool:
     return True
 
 
-def matching_rows(
-    rows: list[Row], query: str, columns: Sequence[Column]
-) -> list[Row]:
+def matching_rows(rows: list[Row], query: str, columns: Sequence[Column]) -> list[Row]:
     """Return the rows that pass a query, decided here. Raises QueryError."""
-    filters, _ = parse_query(query, {}, row_fields(rows, columns))
-    computed = {column.heading: column for column in columns}
-    found = []
-    for row in rows:
-        values = {
-            name: row[name]
-            if name in row or name not in computed
-            else computed[name].values([row], time.time())[0]
-            for name in filters
-            if name in row or name in computed
-        }
-        if all(matches(values.get(name), tests) for name, tests in filters.items()):
-            found.append(row)
-    return found
+    if not rows:  # their fields are not known
+        return rows
+    fields = row_fields(rows, columns)
+    filters, _ = parse_query(query, {}, fields)
+    computed = {column.field or column.heading: column for column in columns}
+
+    def value(row: Row, name: str) -> object:
+        value = row.get(name)
+        if value is None and name in computed:
+            value = computed[name].values([row], time.time())[0]
+        if fields[name].kind == "country" and isinstance(value, str):
+            return value.rpartition(", ")[2]  # of "Oregon, US"
+        return value
+
+    return [
+        row
+        for row in rows
+        if all(matches(value(row, name), tests) for name, tests in filters.items())
+    ]
 
 
 def video_memory(row: Row, now: float) -> object:
@@ -2761,34 +2887,35 @@ def video_memory(row: Row, now: float) -> object:
 
 
 RELIABILITY = Column(
-    "R", "reliability2|reliability", ".1f", "reliability, %", 100, essential=True
+    "R", "reliability2|reliability", ".1f", "reliability: share of time that the machine is up, %", 100, essential=True
 )
 OFFER_COLUMNS = (
-    Column("ID", "id", "d", "id, for create instance", essential=True),
-    Column("CUDA", "cuda_max_good", ".1f", "highest CUDA version"),
+    Column("ID", "id", "d", "id of the offer, for create instance", essential=True),
+    Column("CUDA", "cuda_max_good", ".1f", "highest CUDA version supported"),
     Column("N", "num_gpus", "dx", "number of GPUs", essential=True),
     Column("Model", "gpu_name", "", "GPU model", essential=True),
     Column("PCIE", "pcie_bw", ".1f", "bandwidth between CPU and GPU, GB/s"),
     Column("cpu_ghz", "cpu_ghz", ".1f", "CPU clock rate, GHz"),
-    Column("vCPUs", "cpu_cores_effective", ".1f", "virtual CPUs that you get"),
-    Column("RAM", "cpu_ram", ".1f", "main memory, GB", 1 / 1000),
+    Column("vCPUs", "cpu_cores_effective", ".1f", "vCPUs that you get"),
+    Column("RAM", "cpu_ram", ".1f", "main memory that you get, GB", 1 / 1000),
     Column("VRAM", video_memory, ".1f", "memory of all GPUs, GB", 1 / 1000,
            essential=True, field="gpu_total_ram"),
-    Column("Disk", "disk_space", ".0f", "disk space for rent, GB"),
-    Column("$/hr", "dph_total", ".4f", "price of the whole offer", essential=True),
+    Column("Disk", "disk_space", ".0f", "disk space available, GB"),
+    Column("$/hr", "dph_total", ".4f", "total price of the offer, $/hour", essential=True),
     Column("DLP", "dlperf", ".1f", "deep learning performance score"),
-    Column("DLP/$", "dlperf_per_dphtotal", ".1f", "that score by $/hr"),
+    Column("DLP/$", "dlperf_per_dphtotal", ".1f", "deep learning performance score per $/hour"),
     Column("score", "score", ".1f", "the service's overall rating"),
     Column("NV_Driver", "driver_version", "", "NVIDIA driver version"),
     Column("Net_up", "inet_up", ".1f", "upload speed, Mbit/s"),
     Column("Net_down", "inet_down", ".1f", "download speed, Mbit/s"),
     RELIABILITY,
-    Column("Max_Days", "duration", ".1f", "longest rental, days", 1 / 86400),
+    Column("Max_Days", "duration", ".1f", "maximum rental duration, days", 1 / 86400),
     Column("mach_id", "machine_id", "d", "id of the machine"),
-    Column("status", "verification", "", "checked by Vast.ai or not"),
+    Column("status", "verification", "",
+           "verified by Vast.ai, unverified or deverified"),
     Column("host_id", "host_id", "d", "id of the host"),
     Column("ports", "direct_port_count", "d", "open ports of the machine"),
-    Column("country", "geolocation", "", "location", essential=True),
+    Column("country", "geolocation", "", "region and country", essential=True),
 )  # fmt: skip
 
 
@@ -2865,19 +2992,21 @@ def explain_nothing(
     except (VastError, AttributeError, TypeError):
         return
     for name in wanted:
-        if name not in names and (near := similar(name, names)):
-            client.env.note(f"there is no GPU '{name}'; did you mean {near}?")
+        near = "" if name in names else similar(name, names)
+        if near:
+            client.env.note(f"unknown GPU '{name}'; did you mean {near}?")
 
 
 def similar(name: str, names: Iterable[str]) -> str:
-    """Return the names nearest to one, spelt as in a query, or ""."""
+    """Return the names most like one, spelt as in a query, or ""."""
     import difflib
 
-    def plain(text: str) -> str:
+    def letters(text: str) -> str:
         return re.sub("[^a-z0-9]", "", text.lower())
 
-    known = {plain(each): each for each in names}
-    near = difflib.get_close_matches(plain(name), known, n=3, cutoff=0.75)
+    known, typed = {letters(each): each for each in names}, letters(name)
+    near = [each for each in known if typed and (typed in each or each in typed)][:3]
+    near = near or difflib.get_close_matches(typed, known, n=3)
     return " or ".join(f"gpu_name={known[each].replace(' ', '_')}" for each in near)
 
 
@@ -2890,10 +3019,13 @@ def count_offers(client: Client, args: argparse.Namespace, rows: list[Row]) -> N
         client.env.note(many + more)
 
 
+FIELD_NAMES = {field.name: field.help for field in FIELDS}
 SEARCH_ARGS = (
-    Arg("query*", "what the offers must have, see below", wire=""),
-    Arg("-n --no-default", "without the default filters", bool),
-    Arg("-o --order", "fields to sort by: dph, num_gpus- (score-)", default="score-"),
+    Arg("query*", "comparisons that offers must pass, see below", wire="",
+        suggest=FIELD_NAMES),
+    Arg("-n --no-default", "do not apply the default filters", bool),
+    Arg("-o --order", "fields to sort by: dph, num_gpus- (default: score-)",
+        default="score-", suggest=FIELD_NAMES),
     Arg("--limit", "maximum number of offers", number("limit", least=1, whole=True)),
 )
 DISK_LEAST = 8  # GB
@@ -2905,12 +3037,12 @@ OFFER_COMMANDS = (
         *SEARCH_ARGS,
         Arg("-t --type", "on-demand, bid (or interruptible) or reserved", RENTAL_TYPES,
             default="on-demand"),
-        Arg("-i --interruptible", "same as --type interruptible", stands_for="--type=bid"),
-        Arg("-b --bid", "same as --type bid", stands_for="--type=bid"),
-        Arg("-d --on-demand", "same as --type on-demand", stands_for="--type=on-demand"),
-        Arg("-r --reserved", "same as --type reserved", stands_for="--type=reserved"),
-        Arg("--disable-bundling", "show identical offers one by one", bool),
-        Arg("--storage", "GB of disk that the price includes (5)",
+        Arg("-i --interruptible", "same as -t interruptible", stands_for="--type=bid"),
+        Arg("-b --bid", "same as -t bid", stands_for="--type=bid"),
+        Arg("-d --on-demand", "same as -t on-demand", stands_for="--type=on-demand"),
+        Arg("-r --reserved", "same as -t reserved", stands_for="--type=reserved"),
+        Arg("--disable-bundling", "do not group identical offers", bool),
+        Arg("--storage", "GB of disk included in the price (default: 5)",
             number("disk size", "GB", 0), default=5.0),
         example="search offers 'num_gpus>=4 dph<2 gpu_name=RTX_4090' -o dph",
         aliases=["search instances"],
@@ -2972,25 +3104,25 @@ def age(row: Row, now: float) -> object:
 INSTANCE_COLUMNS = (
     Column("ID", "id", "d", "id of the instance", essential=True),
     Column("Machine", "machine_id", "d", "id of the machine"),
-    Column("Status", "actual_status", "", "what it does", essential=True),
+    Column("Status", "actual_status", "", "state: loading, running, stopped, exited, offline", essential=True),
     Column("N", "num_gpus", "dx", "number of GPUs", essential=True),
     Column("Model", "gpu_name", "", "GPU model", essential=True),
     Column("Util%", "gpu_util", ".1f", "GPU utilization, %"),
-    Column("vCPUs", "cpu_cores_effective", ".1f", "virtual CPUs that you get"),
+    Column("vCPUs", "cpu_cores_effective", ".1f", "vCPUs that you get"),
     Column("RAM", "cpu_ram", ".1f", "main memory, GB", 1 / 1000),
     Column("Disk", "disk_space", ".0f", "disk space, GB"),
     Column("SSH_Addr", lambda row, now: (ssh_address(row) or [None])[0], "",
-           "where ssh reaches it"),
+           "address for ssh"),
     Column("SSH_Port", lambda row, now: (ssh_address(row) or [None, None])[1], "d",
            "port for ssh"),
-    Column("$/hr", "dph_total", ".4f", "price with its disk", essential=True),
-    Column("Image", "image_uuid", "", "the image that it runs"),
+    Column("$/hr", "dph_total", ".4f", "price including the disk, $/hour", essential=True),
+    Column("Image", "image_uuid", "", "image that it runs"),
     Column("Net_up", "inet_up", ".1f", "upload speed, Mbit/s"),
     Column("Net_down", "inet_down", ".1f", "download speed, Mbit/s"),
-    Column("R", "reliability2|reliability", ".1f", "reliability, %", 100),
-    Column("Label", "label", "", "your name for it", essential=True),
-    Column("Age_h", age, ".1f", "hours since it was created", 1 / 3600),
-    Column("Up_min", "uptime_mins", ".0f", "minutes since it started"),
+    Column("R", "reliability2|reliability", ".1f", "reliability: share of time that the machine is up, %", 100),
+    Column("Label", "label", "", "label that you gave it", essential=True),
+    Column("Age_h", age, ".1f", "time since it was created, hours", 1 / 3600),
+    Column("Up_min", "uptime_mins", ".0f", "time since it last started, minutes"),
 )  # fmt: skip
 
 
@@ -3033,9 +3165,9 @@ def the_instance(client: Client, number: int | None) -> Row:
     if len(rows) == 1:
         return rows[0]
     if not rows:
-        raise VastError("there is no instance", "no_such_instance")
+        raise VastError("you have no instances", "no_such_instance")
     known = " ".join(str(row.get("id")) for row in rows)
-    raise UsageError(f"which instance? give an id: {known}", "several_instances")
+    raise UsageError(f"several instances; give an id: {known}", "several_instances")
 
 
 def address_result(row: Row, scheme: str) -> Result:
@@ -3044,7 +3176,7 @@ def address_result(row: Row, scheme: str) -> Result:
     if not found:
         status = row.get("actual_status") or "starting"
         msg = f"instance {row.get('id')} is not ready: it is {status}"
-        raise VastError(f"{msg}, without an address yet", "not_ready")
+        raise VastError(f"{msg} and has no address yet", "not_ready")
     host, port, direct = found
     url = f"{scheme}://root@{f'[{host}]' if ':' in host else host}:{port}"
     value = {"id": row.get("id"), "host": host, "port": port, "user": "root"}
@@ -3052,7 +3184,7 @@ def address_result(row: Row, scheme: str) -> Result:
 
 
 def url_of(scheme: str) -> Handler:
-    """Return `ssh-url` or `scp-url`: the address of an instance, never a made-up one."""
+    """Return `ssh-url` or `scp-url`: an instance's address, never a made-up one."""
 
     def run(client: Client, args: argparse.Namespace) -> Iterator[Shown]:
         yield address_result(the_instance(client, args.id), scheme)
@@ -3068,8 +3200,8 @@ STALE = 30.0  # seconds for which a row may show what was before a start
 
 STILL_COSTS = {
     "running": "it costs money as long as it exists",
-    "stopped": "until it has stopped it costs its full price",
-    "gone": "until it is gone it costs money",
+    "stopped": "it costs its full price until it has stopped",
+    "gone": "it costs money until it is gone",
 }
 
 
@@ -3098,7 +3230,7 @@ def wait_until(client: Client, number: int, goal: str, deadline: float) -> Row |
     what goes on costing money, and how to look.
     """
     env, start = client.env, client.env.monotonic()
-    costs = f"{STILL_COSTS[goal]}; to look: {PROGRAM} show instance {number}"
+    costs = f"{STILL_COSTS[goal]}; to check: {PROGRAM} show instance {number}"
     first = before = ""
     try:
         while True:
@@ -3109,13 +3241,15 @@ def wait_until(client: Client, number: int, goal: str, deadline: float) -> Row |
                 return row
             first = first or status
             news = status != first or taken >= STALE
-            if goal == "running" and status in BROKEN and news:
+            if status == "gone" and news:
+                raise VastError(f"instance {number} is gone", "no_such_instance")
+            if goal != "gone" and status in BROKEN and news:
                 msg = f"instance {number} is {status}: {reason or 'no reason given'}"
                 raise VastError(f"{msg}; {costs}", "not_ready")
             text = f"instance {number}: {status} {reason}".rstrip()
             env.progress(f"{text} ({taken:.0f} s)", milestone=text != before)
             if env.monotonic() + POLL > deadline:
-                msg = f"instance {number} is not {goal} after {taken:.0f} s but {status}"
+                msg = f"instance {number} is {status}, not {goal}, after {taken:.0f} s"
                 raise NotDone(f"{msg}; {costs}", "timeout")
             before = text
             env.sleep(POLL)
@@ -3179,7 +3313,7 @@ def parse_environment(texts: Sequence[str]) -> dict[str, str]:
         elif words[0][:2] in ENV_FLAGS:  # -p80:80
             flag, words[0] = words[0][:2], words[0][2:]
         elif words[0].startswith("-"):
-            raise UsageError(f"--env cannot carry '{words[0]}', only -e -p -v -h")
+            raise UsageError(f"--env takes only -e -p -v -h, not '{words[0]}'")
         if not words:
             raise UsageError(f"--env: '{flag}' needs a value")
         value = words.pop(0)
@@ -3212,16 +3346,17 @@ def check_rental(args: argparse.Namespace) -> None:
     """Refuse options that exclude each other. Raises UsageError."""
     jupyter = args.jupyter or args.jupyter_lab or args.jupyter_dir is not None
     if not args.image and args.create_from is None and not args.template_hash:
-        raise UsageError("an image is missing: give --image or --template_hash")
+        raise UsageError("no image; give --image or --template_hash")
     if jupyter and args.args is not None:
-        raise UsageError("--jupyter excludes --args")
+        raise UsageError("--jupyter and --args cannot be used together")
     if args.onstart is not None and args.onstart_cmd is not None:
-        raise UsageError("--onstart excludes --onstart-cmd")
+        raise UsageError("--onstart and --onstart-cmd cannot be used together")
     if args.create_volume is not None and args.link_volume is not None:
-        raise UsageError("--create-volume excludes --link-volume")
+        msg = "--create-volume and --link-volume cannot be used together"
+        raise UsageError(msg)
     volume = args.create_volume or args.link_volume
     if bool(volume) != bool(args.mount_path):
-        raise UsageError("a volume needs --mount-path, and --mount-path a volume")
+        raise UsageError("a volume needs --mount-path, and --mount-path needs a volume")
 
 
 def volume_info(args: argparse.Namespace) -> Row | None:
@@ -3246,7 +3381,7 @@ def rental(args: argparse.Namespace) -> Row:
     if onstart is None:
         onstart = args.entrypoint
     if len(onstart or "") + sum(map(len, args.args or ())) > ONSTART_MOST:
-        most = f"the service takes {ONSTART_MOST} characters"
+        most = f"at most {ONSTART_MOST} characters"
         raise UsageError(f"the start-up script and the arguments are too long: {most}")
     disk = 10.0 if args.disk is None and args.template_hash is None else args.disk
     body: Row = {
@@ -3304,12 +3439,10 @@ class Rental(Request):
     def __call__(self, client: Client, args: argparse.Namespace) -> Iterator[Shown]:
         self.order = rental(args)
         if args.args is not None and (args.ssh or args.direct):
-            client.env.note("--ssh and --direct do nothing with --args")
+            client.env.note("--ssh and --direct have no effect with --args")
         yield from super().__call__(client, args)
 
-    def send(
-        self, client: Client, args: argparse.Namespace, scheduled: bool
-    ) -> Result:
+    def send(self, client: Client, args: argparse.Namespace, scheduled: bool) -> Result:
         """Rent one offer, if it costs no more than `--max-price`."""
         if args.max_price is not None:
             check_price(client, args)
@@ -3322,8 +3455,10 @@ class Rental(Request):
                 raise OutcomeUnknown(f"the response names no instance{doubt}")
         except OutcomeUnknown as error:
             raise self.searched(client, args, error, called) from None
-        kind = "on demand" if args.price is None else f"interruptible, at ${args.price:g}/h"
-        client.paid = f"instance {number} is rented and costs money"
+        kind = "on demand"
+        if args.price is not None:
+            kind = f"interruptible, at ${args.price:g}/h"
+        client.paid = f"instance {number}: rented, and costs money"
         client.env.note(f"rented offer {args.id} {kind}")
         self.tell_price(client, number)
         return Result(reply, f"Created instance {number}")
@@ -3347,13 +3482,13 @@ class Rental(Request):
         except Interrupted:
             raise
         except VastError as error:
-            client.env.note(f"instance {number}: the price can't be read: {error}")
+            client.env.note(f"cannot read the price of instance {number}: {error}")
             return
         price, disk = as_price(row.get("dph_total")), as_price(row.get("disk_space"))
         if price is not None:
             cost = f"${price:.4g}/h (${price * 24:.2f}/day)"
             size = f" with {disk:g} GB of disk" if disk is not None else ""
-            client.paid = f"instance {number} is rented and costs {cost}"
+            client.paid = f"instance {number}: rented, and costs {cost}"
             client.env.note(f"instance {number} costs {cost}{size}")
 
     def wait(
@@ -3378,8 +3513,8 @@ def check_price(client: Client, args: argparse.Namespace) -> None:
     """Refuse an offer that costs more than `--max-price` with this disk."""
     price = args.price
     if price is None:
-        storage = args.disk if args.disk is not None else 10.0
-        body = {"id": {"eq": args.id}, "type": "on-demand", "allocated_storage": storage}
+        disk = args.disk if args.disk is not None else 10.0
+        body = {"id": {"eq": args.id}, "type": "on-demand", "allocated_storage": disk}
         call = Call("POST", "/api/v0/bundles/", body, read=True)
         rows = rows_of(client.send(call), "offers")
         prices = [as_price(row.get("dph_total")) for row in rows[:1]]
@@ -3406,9 +3541,10 @@ def labelled_since(client: Client, label: str, called: float) -> str:
             found.append(str(row.get("id")))
     if not found:
         return f"no instance with label '{label}' has started since"
-    plural = "s" * (len(found) > 1)
-    has = "have" if plural else "has"
-    return f"instance{plural} {' '.join(found)} with label '{label}' {has} started since"
+    what = f"{' '.join(found)} with label '{label}'"
+    if len(found) > 1:
+        return f"instances {what} have started since"
+    return f"instance {what} has started since"
 
 
 CONTINENTS = {
@@ -3450,7 +3586,7 @@ class Launch(Rental):
         offers = [row for row in find_offers(client, search)
                   if isinstance(row.get("id"), int)]  # fmt: skip
         if not offers:
-            raise VastError("no offer matches; nothing was rented", "not_found")
+            raise VastError("no matching offer; nothing was rented", "not_found")
         self.offer, args.id = offers[0], offers[0]["id"]
         client.env.note(f"best offer: {self.described()}")
         yield from super().__call__(client, args)
@@ -3465,45 +3601,45 @@ class Launch(Rental):
 
 # The arguments that `create instance` and `launch instance` share.
 RENTAL_ARGS = (
-    Arg("--label", "a name for the instance", at_most("label", LABEL_MOST)),
-    Arg("--onstart", "a file whose text is run at every start", file_name),
+    Arg("--label", "label for the instance", at_most("label", LABEL_MOST)),
+    Arg("--onstart", "script file to run at every start", file_name),
     Arg("--onstart-cmd", "commands to run at every start"),
-    Arg("--entrypoint", "what to run at the start if neither is given"),
-    Arg("--ssh", "log in with ssh (the default)", bool),
+    Arg("--entrypoint", "the same, if neither of them is given"),
+    Arg("--ssh", "log in with ssh (default)", bool),
     Arg("--direct", "connect to the machine directly, not through a proxy", bool),
     Arg("--jupyter", "start Jupyter", bool),
-    Arg("--jupyter-dir", "the folder that Jupyter opens"),
+    Arg("--jupyter-dir", "folder to open in Jupyter"),
     Arg("--jupyter-lab", "start JupyterLab", bool),
     Arg("--lang-utf8", "set the locale to C.UTF-8", bool),
     Arg("--python-utf8", "set Python's encoding to UTF-8", bool),
-    Arg("--env", "'-e NAME=VALUE -p 80:80 -v a:b -h NAME'", append=True),
+    Arg("--env", "'-e NAME=VALUE -p 80:80 -v a:b -h NAME', as for Docker", append=True),
     Arg("--login", "registry login: '-u USER -p PASSWORD HOST'"),
-    Arg("--template_hash", "a template, for what is not given here"),
-    Arg("--cancel-unavail", "fail rather than wait for the machine", bool),
+    Arg("--template_hash", "template to use for what is not given here"),
+    Arg("--cancel-unavail", "fail if the machine is not available now", bool),
     Arg("--extra"),
-    Arg("--max-price", "rent nothing that costs more, in $/hour with this disk",
+    Arg("--max-price", "refuse to pay more, $/hour including the disk",
         number("price", "$", above=0)),
-    Arg("--args...", "all that follows is passed to the image's command"),
+    Arg("--args...", "pass all that follows to the image's command"),
 )  # fmt: skip
 CREATE_ARGS = (
-    Arg("--image", "the image to run; this or a template is required"),
-    Arg("--disk", "GB of disk (10)", number("disk size", "GB", DISK_LEAST)),
+    Arg("--image", "image to run; this or a template is required"),
+    Arg("--disk", "GB of disk (default: 10)", number("disk size", "GB", DISK_LEAST)),
     Arg("--price --bid_price", "rent interruptible, at this bid in $/hour",
         number("bid", "$", 0.001, 128)),
-    Arg("--user", "the user to run the image as"),
-    Arg("--create-from", "the id of an instance to copy", identifier),
+    Arg("--user", "user to run the image as"),
+    Arg("--create-from", "id of an instance to copy", identifier),
     Arg("--force", "skip the checks of --create-from", bool),
-    Arg("--create-volume", "the id of a volume offer: create a volume", identifier),
-    Arg("--link-volume", "the id of a volume of yours: use it", volume_id),
-    Arg("--mount-path", "where the volume is mounted"),
-    Arg("--volume-size", "GB of the new volume (15)",
+    Arg("--create-volume", "id of a volume offer; creates a volume", identifier),
+    Arg("--link-volume", "id of one of your volumes; attaches it", volume_id),
+    Arg("--mount-path", "where to mount the volume"),
+    Arg("--volume-size", "GB of the new volume (default: 15)",
         number("volume size", "GB", 1, whole=True)),
-    Arg("--volume-label", "a name for the new volume"),
+    Arg("--volume-label", "name for the new volume"),
     *RENTAL_ARGS,
 )  # fmt: skip
 ONLY_ONE = (
-    Arg("id?", "id of the instance; not needed when there is only one", identifier),
-    Arg("--id", "same as an option", stands_for="id"),
+    Arg("id?", "id of the instance; optional if you have only one", identifier),
+    Arg("--id", "the same, as an option", stands_for="id"),
 )
 INSTANCE_IDS = ids("one or more instance ids")
 INSTANCE_ID = Arg("id", "id of the instance", identifier)
@@ -3513,14 +3649,16 @@ INSTANCE_PATH = "/api/v0/instances/{id}/"
 def start_instances() -> Request:
     """Return what starts instances."""
     return Request(f"PUT {INSTANCE_PATH}", "instance {id}: starting",
-        body={"state": "running"}, goal=waiting_for("running"), look="show instances")  # fmt: skip
+        body={"state": "running"}, goal=waiting_for("running"),
+        look="show instances")  # fmt: skip
 
 
 def stop_instances() -> Request:
     """Return what stops instances."""
     return Request(f"PUT {INSTANCE_PATH}", "instance {id}: stopping",
         body={"state": "stopped"}, goal=waiting_for("stopped"), schedule=True,
-        look="show instances", note="the disk of a stopped instance still costs money")  # fmt: skip
+        look="show instances",
+        note="the disk of a stopped instance still costs money")  # fmt: skip
 
 
 def destroy_instances() -> Request:
@@ -3553,7 +3691,7 @@ def needs_a_change(client: Client, args: argparse.Namespace) -> None:
 
 def bid_words(client: Client, args: argparse.Namespace) -> None:
     """Put the new bid into words."""
-    args.bid = "a winning bid" if args.price is None else f"${args.price:g}/h"
+    args.bid = "chosen by the service" if args.price is None else f"${args.price:g}/h"
 
 
 INSTANCE_COMMANDS = (
@@ -3566,39 +3704,39 @@ INSTANCE_COMMANDS = (
             fetch=lambda client, args: [the_instance(client, args.id)]),
         INSTANCE_IDS, example="show instance 5001",
     ),
-    Command("ssh-url", "print the ssh address of an instance",
+    Command("ssh-url", "print the ssh URL of an instance",
         url_of("ssh"), *ONLY_ONE, example="ssh-url 5001",
     ),
-    Command("scp-url", "print the scp address of an instance",
+    Command("scp-url", "print the scp URL of an instance",
         url_of("scp"), *ONLY_ONE, example="scp-url 5001",
     ),
     Command("create instance", "rent an offer; it costs money from then on",
-        Rental(), Arg("id", "the id of the offer", identifier), *CREATE_ARGS,
+        Rental(), Arg("id", "id of the offer", identifier), *CREATE_ARGS,
         example="create instance 1234 --image pytorch/pytorch --disk 40 --label train",
     ),
     Command("create instances", "rent several offers",
-        Rental(), ids("the ids of the offers"), *CREATE_ARGS,
+        Rental(), ids("ids of the offers"), *CREATE_ARGS,
         example="create instances 1234 1235 --image pytorch/pytorch --disk 40",
     ),
-    Command("launch instance", "search, and rent the best offer found",
+    Command("launch instance", "search, and rent the best offer",
         Launch(),
         Arg("-g --gpu-name", "GPU model, such as RTX_4090", required=True),
         Arg("-n --num-gpus", "number of GPUs",
             number("number of GPUs", least=1, whole=True), required=True),
-        Arg("-i --image", "the image to run; this or a template is required"),
-        Arg("-r --region", "a continent such as North_America, or countries: US,CA"),
-        Arg("-d --disk", "GB of disk (16)", number("disk size", "GB", DISK_LEAST),
+        Arg("-i --image", "image to run; this or a template is required"),
+        Arg("-r --region", "continent, such as North_America, or countries: US,CA"),
+        Arg("-d --disk", "GB of disk (default: 16)", number("disk size", "GB", DISK_LEAST),
             default=16.0),
-        Arg("--limit", "number of offers to look at (3)",
+        Arg("--limit", "number of offers to look at (default: 3)",
             number("limit", least=1, whole=True), default=3),
-        Arg("-o --order", "fields to sort by (score-)", default="score-"),
+        Arg("-o --order", "fields to sort by (default: score-)", default="score-"),
         *RENTAL_ARGS,
         example="launch instance -g RTX_4090 -n 1 -i pytorch/pytorch --max-price 0.5",
     ),
     Command("start instance", "start a stopped instance", start_instances(),
         INSTANCE_IDS, example="start instance 5001 --wait", aliases=["start instances"],
     ),
-    Command("stop instance", "stop an instance; its disk stays, and costs",
+    Command("stop instance", "stop an instance; its disk still costs money",
         stop_instances(), INSTANCE_IDS, example="stop instance 5001",
         aliases=["stop instances"],
     ),
@@ -3610,25 +3748,25 @@ INSTANCE_COMMANDS = (
         recycle_instances(), INSTANCE_IDS, example="recycle instance 5001 --wait",
         aliases=["recycle instances"],
     ),
-    Command("label instance", "name an instance",
+    Command("label instance", "set the label of an instance",
         Request(f"PUT {INSTANCE_PATH}", "instance {id}: label '{label}'"),
         INSTANCE_ID,
-        Arg("label", "its new name; '' for none", at_most("label", LABEL_MOST)),
+        Arg("label", "new label; '' removes it", at_most("label", LABEL_MOST)),
         example="label instance 5001 training",
     ),
-    Command("update instance", "change an instance's image, template or environment",
+    Command("update instance", "change the image, template or environment",
         Request("PUT /api/v0/instances/update_template/{id}/", "instance {id}: updated",
             prepare=needs_a_change, proof="success|updated_instance"),
         INSTANCE_ID,
-        Arg("--image", "the image to run, after the next recycle"),
-        Arg("--template_id", "the id of a template", identifier),
-        Arg("--template_hash_id --template_hash", "the hash of a template"),
+        Arg("--image", "image to run from the next recycle on"),
+        Arg("--template_id", "id of a template", identifier),
+        Arg("--template_hash_id --template_hash", "hash of a template"),
         Arg("--env", 'environment as JSON: \'{"NAME": "VALUE"}\'', json_object),
         Arg("--onstart", "commands to run at every start"),
-        Arg("--args", "arguments of the image's command, as one text"),
+        Arg("--args", "arguments of the image's command, as one word"),
         example="update instance 5001 --image pytorch/pytorch:latest",
     ),
-    Command("prepay instance", "deposit credit, to run an instance at a discount",
+    Command("prepay instance", "deposit credit for an instance, for a discount",
         Request("PUT /api/v0/instances/prepay/{id}/",
             "instance {id}: reserved for {reply[timescale]} months at a discount of"
             " {reply[discount_rate]}",
@@ -3655,12 +3793,584 @@ INSTANCE_COMMANDS = (
 
 # --- copying and logs -----------------------------------------------------------------
 
-COPYING_COMMANDS: tuple[Command, ...] = ()
+
+def fetch_result(client: Client, reply: Row, timeout: float) -> str:
+    """Return the text of the file that a response names, once it is there.
+
+    Raises VastError when it is not after `timeout` seconds.
+    """
+    url = str(reply.get("result_url") or reply.get("temp_download_url"))
+    env, start, pause = client.env, client.env.monotonic(), 0.3
+    while True:
+        env.sleep(pause)
+        try:
+            status, text = client.fetch(url)
+        except Failure:  # as good as not there yet
+            status = 0
+        if status == 200:
+            return text
+        taken = env.monotonic() - start
+        if taken + pause > timeout:
+            told = f"the service says: {reply.get('msg') or 'nothing'}"
+            raise VastError(f"no result after {taken:.0f} s; {told}", "timeout")
+        if taken > 1:
+            env.progress(f"waiting for the result ({taken:.0f} s)")
+        pause = min(pause * 1.5, POLL)
+
+
+def as_output(text: str, env: Environment) -> bytes:
+    """Return strangers' text for stdout: as it is, but on a terminal without control
+    characters other than tabs."""
+    if env.on_terminal():
+        lines = [line.rstrip("\r").split("\t") for line in text.split("\n")]
+        text = "\n".join("\t".join(map(visible, parts)) for parts in lines)
+    return text.encode("utf-8", "surrogateescape")
+
+
+def show_result(client: Client, args: argparse.Namespace, reply: Row) -> Shown:
+    """Return what shows the text that a response only names."""
+    text = fetch_result(client, reply, args.timeout)
+    return Result({**reply, "text": text}) if args.raw else as_output(text, client.env)
+
+
+def show_log(client: Client, args: argparse.Namespace) -> Iterator[Shown]:
+    """Show the end of an instance's log, and what is added to it if asked to."""
+    if args.follow and args.raw:
+        raise UsageError("--follow excludes --raw")
+    path = f"/api/v0/instances/request_logs/{args.id}/"
+    call = Call("PUT", path, given(LOG_ARGS, args), read=True)
+    if args.follow:
+        read = lambda reply: fetch_result(client, reply, args.timeout)  # noqa: E731
+        yield from follow_log(client, call, "1000", read)
+    else:
+        yield show_result(client, args, client.send(call))
+
+
+def follow_log(
+    client: Client, call: Call, tail: object, read: Callable[[Any], str]
+) -> Iterator[Shown]:
+    """Show what is added to a log, until Ctrl-C or until nobody reads it. `read` finds
+    it in a response; from the second one on, `tail` lines are asked for."""
+    env, stdout, known = client.env, client.env.stdout, ""
+    try:
+        while env.stdout is stdout:  # another one: the pipe was closed
+            text = read(client.send(call))
+            added = text_after(known, text)
+            if known and added and added == text:
+                env.note("the log does not go on where it ended; lines may be missing")
+            if added:
+                known = text
+                yield as_output(added, env)
+            call.body = {**(call.body or {}), "tail": tail}
+            env.sleep(POLL)
+    except (KeyboardInterrupt, Interrupted) as cause:
+        raise Interrupted("", cause) from None
+
+
+def text_after(known: str, text: str) -> str:
+    """Return what the end of a log has beyond what is known of it: all of it when they
+    share nothing. An older one, which may come again, has nothing."""
+    if text in known:
+        return ""
+    if known in text:
+        return text[text.find(known) + len(known) :]
+    for line in re.finditer("(?m)^", known):
+        start = line.start()
+        likely = text.startswith(known[start : start + 64])  # whole copies take time
+        if likely and text.startswith(known[start:]):
+            return text[len(known) - start :]
+    return text
+
+
+def ask_first(client: Client, args: argparse.Namespace, question: str) -> None:
+    """Ask before harm is done, unless -y was given. Raises NotDone."""
+    if not args.yes and not client.dry_run:
+        client.env.confirm(question)
+
+
+EXECUTE = Request(
+    "PUT /api/v0/instances/command/{id}/", "instance {id}: command sent",
+    body={"command": "{command}"}, schedule=True, proof="success|result_url",
+    doubt="the command may or may not have run on instance {id}", look="show instances",
+)  # fmt: skip
+
+
+def execute(client: Client, args: argparse.Namespace) -> Iterator[Shown]:
+    """Have the service run a command on the disk of a stopped instance."""
+    from shlex import quote
+
+    command = args.command = " ".join(args.command)
+    verb = command.partition(" ")[0].strip()
+    hint = (
+        "the service runs only ls, rm and du, on the disk of a stopped instance;"
+        f" otherwise: {PROGRAM} ssh {args.id} {quote(command)}"
+    )
+    if verb not in ("ls", "rm", "du"):
+        raise UsageError(hint)
+    if len(command) > 512:
+        raise UsageError("the command is too long: at most 512 characters")
+    if verb == "rm" and args.schedule is None:
+        ask_first(client, args, f"run '{command}' on instance {args.id}?")
+    try:
+        [result] = EXECUTE(client, args)
+    except VastError as error:
+        if error.http == 400:
+            raise VastError(f"{error} ({hint})", error.slug, 400) from None
+        raise
+    assert isinstance(result, Result)
+    yield result if args.schedule else show_result(client, args, result.value)
+
+
+def ssh(client: Client, args: argparse.Namespace) -> Iterable[Shown]:
+    """Let ssh take the place of this program."""
+    found = address_result(the_instance(client, args.id), "ssh").value
+    target = ["-p", str(found["port"]), f"root@{found['host']}"]
+    client.env.become(["ssh", *target, *(args.command or ())])
+    return ()
+
+
+SIDE_IDS = r"local|((C|V|vast)\.)?[0-9]{1,18}|(drive|s3|b2|dropbox|hf)(\.[0-9]{1,18})?"
+
+
+def copy_side(text: str) -> tuple[str | int | None, str]:
+    """Parse one side of a copy: its id for the service, None for this machine, and the
+    path. A number alone is a whole instance."""
+    if re.fullmatch("[0-9]{1,18}", text):
+        return int(text), "/"
+    name, colon, path = text.partition(":")
+    if not colon or "/" in name:
+        name, path = "local", text
+    if not re.fullmatch(SIDE_IDS, name) or not path or path.startswith(":"):
+        rule = f"use ID:/path for an instance, local:{text} for this machine"
+        raise invalid("address", text, rule)
+    return (None if name == "local" else name), path
+
+
+def instance_of(side: tuple[str | int | None, str]) -> int | None:
+    """Return the id of the instance that one side of a copy is, None for others."""
+    number = re.fullmatch(r"(?:C\.)?([0-9]+)", str(side[0]))
+    return int(number[1]) if number else None
+
+
+def check_copy(args: argparse.Namespace, here: bool) -> None:
+    """Refuse what can't be copied; `here`: with this machine. Raises UsageError."""
+    more, into = args.rsync_args or [], args.dst_path.rstrip("/")
+    if more and not more[0].startswith("-"):
+        raise UsageError(f"unexpected argument '{more[0]}'; write ID:/path")
+    if str(args.dst_id).startswith("vast."):
+        raise UsageError("nothing can be copied into a backup")
+    if args.id is None and (here or args.wait):
+        raise UsageError("one side must be an instance, written as ID:/path")
+    if not here and (more or args.identity or args.exclude or args.delete):
+        raise UsageError("options for rsync are only for copies with this machine")
+    vital = instance_of(args.dst) and into in ("", "/root")
+    if vital and not here and not args.whole:
+        raise UsageError(f"copying into {args.dst_path} breaks ssh; name a directory")
+
+
+def copy(client: Client, args: argparse.Namespace) -> Iterator[Shown]:
+    """Copy between two sides, of which this machine may be one."""
+    args.src_id, args.src_path = args.src
+    args.dst_id, args.dst_path = args.dst
+    args.id = instance_of(args.dst) or instance_of(args.src)
+    args.whole = type(args.src_id) is type(args.dst_id) is int
+    here = args.src_id is None or args.dst_id is None
+    check_copy(args, here)
+    if args.whole:
+        question = f"replace the whole disk of {args.dst_id} by that of {args.src_id}?"
+        ask_first(client, args, question)
+    if args.delete:
+        question = f"delete in {args.dst_path} what {args.src_path} does not have?"
+        ask_first(client, args, question)
+    if here:
+        yield from copy_with_rsync(client, args)
+        return
+    yield from REMOTE_COPY(client, args)
+    if not args.wait:
+        client.env.note("the service goes on copying; --wait follows it to its end")
+
+
+def copy_with_rsync(client: Client, args: argparse.Namespace) -> Iterator[Shown]:
+    """Let rsync take the place of this program, with the options that the vendor's
+    client gives it; the other end is the host's own ssh server."""
+    from shutil import which as find_program
+
+    up, env = args.src_id is None, client.env
+    near, far = (args.src_path, args.dst) if up else (args.dst_path, args.src)
+    end = "dst" if up else "src"
+    call = REMOTE_COPY.call(args)
+    call.path = "/api/v0/commands/rsync/"
+    reply = client.send(call)
+    address = as_address(reply.get(f"{end}_addr"), reply.get(f"{end}_port"))
+    if not address:
+        raise VastError("the response has no address to copy with", BAD_REPLY)
+    for name in ("rsync", "ssh"):
+        if not find_program(name, path=env.environ.get("PATH")):
+            raise UsageError(f"{name} is not installed; copying needs it", "program")
+    near = os.path.join(".", expand_home(near, env.environ))  # never an option
+    if not up:
+        try:
+            os.makedirs(os.path.dirname(near), exist_ok=True)
+        except OSError as error:
+            raise UsageError(f"cannot create {near}: {error.strerror}") from None
+    host = f"[{address[0]}]" if ":" in address[0] else address[0]
+    remote = f"vastai_kaalia@{host}::{far[0]}/{far[1]}"
+    if args.raw:
+        yield json_text(without_credentials(reply), env.on_terminal())
+    # rsync itself splits what is behind -e.
+    key = "-i '" + args.identity.replace("'", "''") + "' " if args.identity else ""
+    shell = f"ssh {key}-p {address[1]} -o StrictHostKeyChecking=no"
+    words = ["rsync", "-arz", *(["-q"] if args.raw else ["-v", "--progress"])]
+    words += ["-e", shell, *(f"--exclude={pattern}" for pattern in args.exclude or ())]
+    words += [*["--delete"] * args.delete, *(args.rsync_args or ())]
+    env.become([*words, *([near, remote] if up else [remote, near])])
+
+
+COPY_ENDED = r"(?i)\b(done|complete|completed|finished|copied)\b|\b100 ?%"
+COPY_FAILED = r"(?i)error|fail|denied|refused|abort|cancel"
+
+
+def copy_ended(client: Client, number: int, deadline: float) -> Row | None:
+    """Return the instance once its status message tells the end of a copy; for a while
+    it may be that of before. Raises VastError when the copy failed, NotDone."""
+    env, start, first, before = client.env, client.env.monotonic(), "", ""
+    while True:
+        status, message, row = observe(client, number)
+        text, taken = f"instance {number}: {message or status}", env.monotonic() - start
+        first = first or text
+        news = text != first or taken >= STALE
+        if status == "gone" or (row and news and re.search(COPY_FAILED, message)):
+            raise VastError(text, "copy_failed")
+        if row and news and re.search(COPY_ENDED, message):
+            env.note(text)
+            return row
+        env.progress(f"{text} ({taken:.0f} s)", milestone=text != before)
+        if env.monotonic() + POLL > deadline:
+            stop = f"to stop it: {PROGRAM} cancel copy {number}"
+            raise NotDone(f"no end after {taken:.0f} s; {text}; {stop}", "timeout")
+        before = text
+        env.sleep(POLL)
+
+
+REMOTE_COPY = Request(
+    "PUT /api/v0/commands/copy_direct/", "copy to {dst_id}:{dst_path}: started",
+    body={"client_id": "me", "src_id": "{src_id}", "dst_id": "{dst_id}",
+          "src_path": "{src_path}", "dst_path": "{dst_path}"},
+    goal=copy_ended, look="show instances",
+)  # fmt: skip
+
+
+def copy_target(text: str) -> int:
+    """Parse the id of an instance, which may have a path as in `copy`."""
+    return identifier(re.sub(r"^C\.|:.+", "", text))
+
+
+def repository(text: str) -> str:
+    """Parse the name of a repository of images; the service adds a tag of its own."""
+    if not re.fullmatch(r"[\w-]*[.:][\w.:-]*(/[\w.-]+)+", text):
+        raise invalid("repository", text, "use docker.io/USER/NAME, without a tag")
+    return text
+
+
+def read_password(client: Client, args: argparse.Namespace) -> None:
+    """Read the registry's password: given, in the environment, or asked for."""
+    known = client.env.environ.get("DOCKER_LOGIN_PASS") or "-"
+    value = args.docker_login_pass or known
+    args.docker_login_pass = secret_value(value, client.env, "Registry password: ")
+
+
+CONNECTION_COLUMNS = (
+    Column("ID", "id", "d", "id, for cloud copy", essential=True),
+    Column("Type", "cloud_type", "", "the kind of cloud", essential=True),
+    Column("Name", "name", "", "your name for it", essential=True),
+)
+LINES = number("number of lines", least=1, whole=True)
+LOG_ARGS = (
+    Arg("--tail", "number of lines (1000)", lambda text: str(LINES(text))),
+    Arg("--filter", "only lines that match this grep pattern"),
+    Arg("--daemon-logs", "the log of the host's daemon, not the container's",
+        stands_for="--daemon=true"),
+    Arg("--daemon", wire="daemon_logs"),
+)  # fmt: skip
+RESULT_TIMEOUT = Arg("--timeout", "wait at most this many seconds for the result (60)",
+    number("time", "seconds", 0), default=60.0, wire="")  # fmt: skip
+
+COPYING_COMMANDS = (
+    Command("logs", "show the end of an instance's log", show_log,
+        INSTANCE_ID, *LOG_ARGS,
+        Arg("-f --follow", "show new lines as they come, until Ctrl-C", bool),
+        RESULT_TIMEOUT, example="logs 5001 --tail 100 --follow",
+    ),
+    Command("execute", "run ls, rm or du on the disk of a stopped instance", execute,
+        INSTANCE_ID, Arg("command+", "the command, best in quotes"),
+        RESULT_TIMEOUT, *EXECUTE.extra_args,
+        example="execute 5001 'ls -l /root'", pass_on=True,
+    ),
+    Command("ssh", "log in to an instance, or run a command there", ssh, INSTANCE_ID,
+        Arg("command...", "a command, after any options for ssh: -i KEY, -L …"),
+        example="ssh 5001 -L 8080:localhost:8080 nvidia-smi", pass_on=True,
+        notes=lambda: "The exit status is that of ssh, which is the command's.",
+    ),
+    Command("copy", "copy files from or to an instance, or between remote sides", copy,
+        Arg("src", "ID:/path, PATH, V.ID:/path (a volume), s3.ID:/path (a cloud)",
+            copy_side),
+        Arg("dst", "the same; an ID alone is a whole VM", copy_side),
+        Arg("rsync_args...", "what follows -- is passed on to rsync"),
+        Arg("-i --identity", "file of the private SSH key", file_name),
+        Arg("--exclude", "leave out files that match; may be repeated", append=True),
+        Arg("--delete", "delete files in DST that SRC does not have", bool),
+        YES_ARG, *REMOTE_COPY.extra_args,
+        example="copy 5001:/workspace/results/ ./results/",
+        notes=lambda: "With this machine, rsync copies, and its exit status counts.\n"
+        "A directory is copied into DST; with / at the end of SRC, its contents are.",
+    ),
+    Command("cancel copy", "stop a copy to an instance",
+        Request("DELETE /api/v0/commands/copy_direct/", "instance {id}: copy canceled",
+            body={"client_id": "me", "dst_id": "{id}"}, look="show instances"),
+        Arg("id", "the instance", copy_target), example="cancel copy 5001",
+    ),
+    Command("cancel sync", "stop a cloud copy",
+        Request("DELETE /api/v0/commands/rclone/", "instance {id}: cloud copy canceled",
+            body={"client_id": "me", "dst_id": "{id}"}, look="show instances"),
+        Arg("id", "the instance", copy_target), example="cancel sync 5001",
+    ),
+    Command("cloud copy", "copy between an instance and one of your cloud connections",
+        Request("POST /api/v0/commands/rclone/",
+            "instance {instance}: cloud copy started",
+            prepare=lambda client, args: setattr(args, "id", int(args.instance)),
+            note="the instance's status message shows the progress",
+            schedule=True, look="show instance {instance}"),
+        Arg("--src", "path to copy from", required=True),
+        Arg("--dst", "path to copy to (/workspace)", default="/workspace"),
+        Arg("--instance", "id of the instance", lambda text: str(copy_target(text)),
+            wire="instance_id", required=True),
+        Arg("--connection", "id of the connection, see show connections",
+            lambda text: str(identifier(text)), wire="selected", required=True),
+        Arg("--transfer", "Instance to Cloud, or Cloud To Instance", required=True,
+            type=Choice("transfer", "Instance to Cloud", "Cloud To Instance")),
+        Arg("--flags", append=True),
+        Arg("--rclone-dry-run", "only say what would be done",
+            stands_for="--flags=--dry-run"),
+        Arg("--size-only", "compare sizes only", stands_for="--flags=--size-only"),
+        Arg("--ignore-existing", "skip files that exist in DST",
+            stands_for="--flags=--ignore-existing"),
+        Arg("--update", "skip files newer in DST", stands_for="--flags=--update"),
+        Arg("--delete-excluded", "delete files in DST that are left out",
+            stands_for="--flags=--delete-excluded"),
+        example="cloud copy --src /bucket --dst /workspace --instance 5001 \\\n"
+        "    --connection 1001 --transfer 'Cloud To Instance'",
+    ),
+    Command("show connections", "list your connections to clouds",
+        Listing("GET /api/v0/users/cloud_integrations/", CONNECTION_COLUMNS),
+    ),
+    Command("take snapshot", "push an instance's container to a registry as an image",
+        Request("POST /api/v0/instances/take_snapshot/{id}/",
+            "instance {id}: snapshot started; {reply[msg]}", once=True,
+            doubt="a snapshot of instance {id} may or may not have been started",
+            look="show instance {id}", prepare=read_password),
+        INSTANCE_ID,
+        Arg("--repo", "the repository, with the registry's host and without a tag",
+            repository, wire="personal_repo", required=True),
+        Arg("--docker_login_user", "your name at the registry", required=True),
+        Arg("--docker_login_pass", "the password; DOCKER_LOGIN_PASS or - is safer",
+            secret=True),
+        Arg("--container_registry", "the registry (docker.io)", default="docker.io"),
+        Arg("--pause", "true or false: pause the container meanwhile (true)",
+            Choice("answer", "true", "false"), default="true"),
+        example="take snapshot 5001 --repo docker.io/me/app --docker_login_user me",
+    ),
+)  # fmt: skip
 
 
 # --- SSH keys and environment variables -----------------------------------------------
 
-KEY_COMMANDS: tuple[Command, ...] = ()
+PUBLIC_KEY = (
+    r"(ssh-(rsa|dss|ed25519)|ecdsa-sha2-[\w-]+|sk-(ssh|ecdsa)-[\w@.-]+)"
+    r"\s+[A-Za-z0-9+/]{16,}={0,3}(\s+.*)?"
+)
+
+
+def read_key(client: Client, args: argparse.Namespace) -> None:
+    """Put the text of a public key in place of its file's name, of - for stdin, or of
+    nothing, which is the key in ~/.ssh at a terminal. Raises UsageError, NotDone."""
+    env, text = client.env, args.ssh_key
+    if text == "-" or (text is None and not env.can_ask()):
+        text = env.read_line()
+    if text is None:
+        names = ("id_ed25519.pub", "id_ecdsa.pub", "id_rsa.pub")
+        paths = [os.path.join(home(env.environ), ".ssh", name) for name in names]
+        text = next(filter(os.path.isfile, paths), "")
+        if not text:
+            raise UsageError("you have no SSH key; create one with: ssh-keygen")
+        ask_first(client, args, f"add {text} to your account?")
+    path = expand_home(text, env.environ)
+    text = (read_text(path) if os.path.isfile(path) else text).strip()
+    if "PRIVATE KEY" in text or text.startswith("PuTTY-User-Key-File"):
+        raise UsageError("that is a private key; give the public one, in a .pub file")
+    if not re.fullmatch(PUBLIC_KEY, text):
+        word = shorten(path, 60)
+        raise UsageError(f"'{word}' is neither a public SSH key nor a file with one")
+    args.ssh_key = text
+
+
+def without_data(key: str) -> str:
+    """Return the type and the comment of a public key."""
+    return re.sub(r"\s+\S{16,}", "", key, count=1)
+
+
+def read_key_or_id(client: Client, args: argparse.Namespace) -> None:
+    """Do the same; a number is the id of one of the account's keys."""
+    if args.ssh_key.isdecimal():
+        rows = SSH_KEYS.fetched(client, args)
+        found = [row for row in rows if str(row.get("id")) == args.ssh_key]
+        if not found:
+            raise VastError(f"there is no SSH key {args.ssh_key}", "no_ssh_key")
+        args.ssh_key = str(found[0].get("key"))
+    read_key(client, args)
+
+
+class KeyChange(Request):
+    """A kind of command: changes SSH keys, where two refusals mean something else."""
+
+    def send(self, client: Client, args: argparse.Namespace, scheduled: bool) -> Result:
+        try:
+            return super().send(client, args, scheduled)
+        except VastError as error:
+            if "already associated" in str(error):
+                done = f"instance {args.id}: SSH key already attached"
+                return Result({"success": True, "msg": str(error)}, done)
+            if error.slug != "no_ssh_key" or "/ssh/{id}/" not in self.path:
+                raise
+            msg = f"there is no SSH key {args.id}"
+            raise VastError(msg, error.slug, error.http) from None
+
+
+def key_words(row: Row) -> list[str]:
+    """Return type, data and comment of a row's public key, "" for what is missing."""
+    key = str(row.get("key") or row.get("public_key") or "")
+    return [*key.split(None, 2), "", "", ""][:3]
+
+
+SSH_KEY_COLUMNS = (
+    Column("ID", "id", "d", "id of the key", essential=True),
+    Column("Type", lambda row, now: key_words(row)[0], "", "kind of key"),
+    Column("End", lambda row, now: key_words(row)[1][-12:], "",
+           "its last characters, to tell keys apart", essential=True),
+    Column("Created", "created_at", "", "when it was added"),
+    Column("Comment", lambda row, now: key_words(row)[2], "",
+           "what follows the key", essential=True),
+)  # fmt: skip
+SSH_KEYS = Listing("GET /api/v0/ssh/", SSH_KEY_COLUMNS, empty_on=(404,))
+
+
+def find_instance_keys(client: Client, args: argparse.Namespace) -> list[Row]:
+    """Return the keys of an instance, which come as JSON text."""
+    reply = client.send(Call("GET", f"/api/v0/instances/{args.id}/ssh/"))
+    try:
+        reply = {"ssh_keys": json.loads(reply["ssh_keys"])}
+    except (ValueError, LookupError, TypeError):  # not text
+        pass
+    return rows_of(reply, "ssh_keys")
+
+
+def find_variables(client: Client, args: argparse.Namespace) -> list[Row]:
+    """Return the account's variables, their values masked unless asked for."""
+    reply = client.send(Call("GET", "/api/v0/secrets/"))
+    return [
+        {"key": name, "value": value if args.show_values else "*****"}
+        for secrets in rows_of(reply, "secrets")
+        for name, value in sorted(secrets.items())
+    ]
+
+
+def variable_name(text: str) -> str:
+    """Parse the name of a variable; the service has them in capitals."""
+    if not re.fullmatch(r"(?a)[A-Za-z_]\w*", text):
+        raise invalid("name", text, "must be letters, digits and _")
+    return text.upper()
+
+
+def read_value(client: Client, args: argparse.Namespace) -> None:
+    """Read the value of a variable that is not on the command line."""
+    value = "-" if args.value is None else args.value
+    args.value = secret_value(value, client.env, "Value: ")
+
+
+KEY_HELP = "a public key, the name of its .pub file, or - for stdin"
+VARIABLE = Arg("name", "name of the variable", variable_name, wire="key")
+VARIABLE_ARGS = (
+    VARIABLE,
+    Arg("value?", "its value; without it, or with -, a prompt or stdin", secret=True),
+    Arg("--value", "same as an option", stands_for="value"),
+)
+VARIABLE_COLUMNS = (
+    Column("Name", "key", "", "name of the variable", essential=True),
+    Column("Value", "value", "", "its value, masked without -s", essential=True),
+)
+
+KEY_COMMANDS = (
+    Command("show ssh-keys", "list the SSH keys of your account", SSH_KEYS),
+    Command("create ssh-key", "add an SSH key to your account",
+        KeyChange("POST /api/v0/ssh/", "SSH key {said}: added to your account",
+            doubt="the SSH key may or may not have been added", prepare=read_key,
+            once=True, proof="success|key"),
+        Arg("ssh_key?", f"{KEY_HELP}; without it, stdin or the key in ~/.ssh",
+            say=without_data),
+        Arg("--ssh-key", "same as an option", stands_for="ssh_key"), YES_ARG,
+        example="create ssh-key ~/.ssh/id_ed25519.pub",
+    ),
+    Command("update ssh-key", "replace an SSH key of your account",
+        KeyChange("PUT /api/v0/ssh/{id}/", "SSH key {id}: replaced by {said}",
+            body={"id": "{id}"}, prepare=read_key, proof="success|key"),
+        Arg("id", "id of the key", identifier),
+        Arg("ssh_key", KEY_HELP, say=without_data),
+        example="update ssh-key 211 ~/.ssh/id_ed25519.pub",
+    ),
+    Command("delete ssh-key", "remove SSH keys from your account, not from instances",
+        KeyChange("DELETE /api/v0/ssh/{id}/", "SSH key {id}: deleted",
+            ask="delete {which} from your account?"),
+        ids("one or more ids of keys"), example="delete ssh-key 211",
+    ),
+    Command("attach ssh", "let an SSH key log in to an instance",
+        KeyChange("POST /api/v0/instances/{id}/ssh/",
+            "instance {id}: SSH key {said} attached", prepare=read_key_or_id,
+            look="show instance-ssh-keys {id}"),
+        INSTANCE_ID,
+        Arg("ssh_key", f"{KEY_HELP}; or the id of a key of your account",
+            say=without_data),
+        example="attach ssh 5001 ~/.ssh/id_ed25519.pub",
+    ),
+    Command("detach ssh", "remove an SSH key from an instance",
+        Request("DELETE /api/v0/instances/{id}/ssh/{key}/",
+            "instance {id}: SSH key {key} detached",
+            look="show instance-ssh-keys {id}"),
+        INSTANCE_ID, Arg("key", "id of the key", identifier),
+        example="detach ssh 5001 211",
+    ),
+    Command("show instance-ssh-keys", "list the SSH keys of an instance",
+        Listing("", SSH_KEY_COLUMNS, fetch=find_instance_keys), INSTANCE_ID,
+        example="show instance-ssh-keys 5001",
+    ),
+    Command("show env-vars", "list the variables that your instances get",
+        Listing("", VARIABLE_COLUMNS, fetch=find_variables, key="key"),
+        Arg("-s --show-values", "show the values", bool),
+    ),
+    Command("create env-var", "add a variable for new instances",
+        Request("POST /api/v0/secrets/", "variable {name}: created",
+            prepare=read_value),
+        *VARIABLE_ARGS, example="create env-var HF_TOKEN -",
+    ),
+    Command("update env-var", "change the value of a variable",
+        Request("PUT /api/v0/secrets/", "variable {name}: updated",
+            prepare=read_value),
+        *VARIABLE_ARGS, example="update env-var HF_TOKEN -",
+    ),
+    Command("delete env-var", "delete a variable",
+        Request("DELETE /api/v0/secrets/", "variable {name}: deleted",
+            ask="delete variable {name}?"),
+        VARIABLE, example="delete env-var HF_TOKEN",
+    ),
+)  # fmt: skip
 
 
 # --- templates ------------------------------------------------------------------------
@@ -4148,73 +4858,358 @@ MACHINE_COLUMNS = (
     Column("bid_$/h", "min_bid_price", ".4f", "lowest bid per GPU"),
     Column("up_$/GB", "listed_inet_up_cost", ".4f", "price of uploads"),
     Column("down_$/GB", "listed_inet_down_cost", ".4f", "price of downloads"),
-    Column("occup", "gpu_occupancy", "", "what each GPU does: D on demand, x free",
-           essential=True),
+    Column("occup", "gpu_occupancy", "", "GPUs: D on demand, x free", essential=True),
     Column("reports", "num_reports", "d", "problems that renters reported"),
     Column("country", "geolocation", "", "location"),
-)  # fmt: skip
+)
+REPORT_COLUMNS = (
+    Column("Created", "created_at", "", "when it was reported", essential=True),
+    Column("Problem", "problem", "", "kind of problem", essential=True),
+    Column("Message", "message", "", "what the renter wrote", essential=True),
+)
+WITH_OFFSET = "%Y-%m-%d_%H:%M%z"
+MAINT_COLUMNS = (
+    Column("Machine", "machine_id", "d", "id of the machine", essential=True),
+    Column("Start", at("start_time", WITH_OFFSET), "", "local time", essential=True),
+    Column("End", at("end_time", WITH_OFFSET), "", "local time", essential=True),
+    Column("Hours", "duration_hours", "g", "how long it takes"),
+    Column("Category", "maintenance_category", "", "what is worked on"),
+)
 PRICE = number("price", "$", least=0)
 
 
-def check_listing(client: Client, args: argparse.Namespace) -> None:
-    """Check the end of a listing, and say what it means. Raises UsageError."""
-    env = client.env
-    if args.end_date is not None and args.duration is not None:
-        raise UsageError("--end_date excludes --duration")
-    if args.end_date is not None:
-        until = format_time(args.end_date)
-        if args.end_date <= env.now():
-            raise UsageError(f"the end date, {until}, is in the past")
-        env.note(f"the listing ends on {until}")
-    if (args.duration or "").isdecimal():
-        env.note(f"--duration {args.duration} means seconds")
+def price(names: str, unit: str, required: bool = False) -> Arg:
+    """Return the argument for a price in dollars per `unit`."""
+    say = "${:.10g}/" + unit.replace("hour", "h")
+    return Arg(names, f"$/{unit}", PRICE, say=say, required=required)
 
 
-def until_date(seconds: int) -> str:
-    """Return the end of a listing in words."""
-    return f"until {format_time(seconds)}"
+def singular(text: str) -> str:
+    """Return text with "1 GPU" for "1 GPUs"."""
+    return re.sub(r"(?<![\d.])1 (\w+)s\b", r"1 \1", text)
 
 
 MACHINE_IDS = ids("one or more machine ids")
-MACHINE_ID = Arg("id", "id of the machine", identifier, wire="machine")
+MACHINE_ID = Arg("id", "id of the machine", identifier)
 JOB_ARGS = (
-    Arg("--price_gpu", "$/hour per GPU", PRICE, say="${:.10g}/h per GPU"),
-    Arg("--price_inetu", "$/GB uploaded", PRICE, say="${:.10g}/GB uploaded"),
-    Arg("--price_inetd", "$/GB downloaded", PRICE, say="${:.10g}/GB downloaded"),
+    price("--price_gpu", "hour per GPU"),
+    price("--price_inetu", "GB uploaded"),
+    price("--price_inetd", "GB downloaded"),
     Arg("--image", "the image to run", say="image {}"),
     Arg("--args...", "all that follows is passed to the image's command",
-        say="arguments {}"),
+        say=lambda words: f"arguments {' '.join(words) or 'none'}"),
 )  # fmt: skip
 LISTING_PRICES = (
-    Arg("-g --price_gpu", "$/hour per GPU", PRICE, say="${:.10g}/h per GPU"),
-    Arg("-s --price_disk", "$/GB/month of disk", PRICE, say="${:.10g}/GB/month of disk"),
-    Arg("-u --price_inetu", "$/GB uploaded", PRICE, say="${:.10g}/GB uploaded"),
-    Arg("-d --price_inetd", "$/GB downloaded", PRICE, say="${:.10g}/GB downloaded"),
-    Arg("-m --min_chunk", "minimum number of GPUs to rent",
-        number("number of GPUs", least=1, whole=True), say="at least {} GPUs"),
-    Arg("-e --end_date", "until this date, its last second included", end_date,
-        say="{:until}"),
+    price("-g --price_gpu", "hour per GPU"),
+    price("-s --price_disk", "GB/month of disk"),
+    price("-u --price_inetu", "GB uploaded"),
+    price("-d --price_inetd", "GB downloaded"),
+    price("-z --vol_price", "GB/month of volume"),
+)
+END_DATE = Arg("-e --end_date", "until this date, its last second included", end_date,
+    say=lambda seconds: f"until {format_time(seconds)}")  # fmt: skip
+LISTING_TERMS = (
     Arg("-b --price_min_bid", "$/hour per GPU, the lowest bid", PRICE,
-        say="bids from ${:.10g}/h per GPU"),
+        say="with bids from ${:.10g}/h per GPU"),
     Arg("-r --discount_rate", "maximum discount, 0 to 1",
         number("discount", "0..1", 0, 1), wire="credit_discount_max",
-        say="a discount of up to {}"),
-    Arg("-l --duration", "30 days, 2 weeks, or seconds", duration, say="for {}"),
+        say="with a discount of up to {}"),
+    Arg("-m --min_chunk", "minimum number of GPUs to rent",
+        number("number of GPUs", least=1, whole=True),
+        say="with at least {} GPUs per rental"),
     Arg("-v --vol_size", "GB to rent out as volumes, or 0",
-        number("size", "GB", 0, whole=True), say="volumes of {} GB"),
-    Arg("-z --vol_price", "$/GB/month of volumes", PRICE,
-        say="${:.10g}/GB/month of volume"),
+        number("size", "GB", 0, whole=True), say="with {} GB for volumes"),
+    END_DATE,
+    Arg("-l --duration", "30 days, 2 weeks, or seconds", duration,
+        say=lambda text: f"for {text} seconds" if text.isdecimal() else f"for {text}"),
 )  # fmt: skip
 
+
+def check_listing(client: Client, args: argparse.Namespace) -> None:
+    """Check a listing and put its terms into words. Raises UsageError."""
+    long = getattr(args, "duration", None)
+    if args.end_date is not None:
+        until = format_time(args.end_date)
+        if long is not None:
+            raise UsageError("--end_date excludes --duration")
+        if args.end_date <= client.env.now():
+            raise UsageError(f"the end date, {until}, is in the past")
+        client.env.note(f"the listing ends on {until}")
+    if long and long.isdecimal():
+        client.env.note(f"--duration {long} means seconds")
+    prices = spoken(LISTING_PRICES, args)
+    words = [f"at {prices}" if prices else "", singular(spoken(LISTING_TERMS, args))]
+    args.terms = ", ".join(filter(None, words)) or "at the prices it had"
+
+
+def the_machine(client: Client, number: int) -> Row:
+    """Return the row of one of your machines. Raises VastError."""
+    call = Call("GET", f"/api/v0/machines/{number}", params={"owner": "me"})
+    rows = rows_of(client.send(call), "|machines")
+    if not rows:
+        raise VastError(f"there is no machine {number}", "not_found")
+    return rows[0]
+
+
+def ask_to_delete(client: Client, args: argparse.Namespace) -> str:
+    """Return the question before a machine is deleted."""
+    machine = "machine {id} ({hostname}, {num_gpus}x {gpu_name})"
+    machine = machine.format_map(Values(the_machine(client, args.id)))
+    return f"delete {machine}, its offers and your jobs on it, for good?"
+
+
+def find_maints(client: Client, args: argparse.Namespace) -> list[Row]:
+    """Return the maintenance windows of some machines, or of all that you have."""
+    numbers, mine = args.ids, {"owner": "me"}
+    if numbers is None:
+        reply = client.send(Call("GET", "/api/v0/machines", params=mine))
+        numbers = [row["id"] for row in rows_of(reply, "machines") if row.get("id")]
+        if not numbers:
+            return []
+    params = {**mine, "machine_ids": json.dumps(numbers)}
+    call = Call("GET", "/api/v0/machines/maintenances", params=params)
+    return rows_of(client.send(call), "")
+
+
+def check_window(client: Client, args: argparse.Namespace) -> None:
+    """Check when maintenance starts, and make its hours whole. Raises UsageError."""
+    start, hours = args.sdate, int(args.duration)
+    if not 0 < start - client.env.now() < 365 * 86400:
+        rule = "must be in the future, within a year"
+        raise UsageError(f"the start, {format_time(start)}, {rule}")
+    if hours != args.duration:
+        client.env.note(f"{args.duration:g} hours become {hours}: hours are whole")
+    args.duration = hours
+
+
+def utc_day(row: Row, now: float) -> object:
+    """Return the day of a row of earnings, which are counted from 1970 on."""
+    day = row.get("day", "all")
+    if isinstance(day, int) and 0 <= day < 1_000_000:
+        return time.strftime("%Y-%m-%d", time.gmtime(day * 86400))
+    return day
+
+
+EARNED = ("gpu_earn", "sto_earn", "bwu_earn", "bwd_earn")
+EARNED_IN_ALL = ("total_gpu", "total_stor", "total_bwu", "total_bwd")
+EARNINGS = ("summary", "current", "per_day", "per_machine")  # the rest names people
+EARNING_COLUMNS = (
+    Column("Day", utc_day, "", "UTC day, or all", essential=True),
+    Column("Machine", lambda row, now: row.get("machine_id", "all"), "",
+           "id of the machine, or all", essential=True),
+    Column("GPU_$", "gpu_earn", ".4f", "earned with GPUs"),
+    Column("disk_$", "sto_earn", ".4f", "earned with storage"),
+    Column("up_$", "bwu_earn", ".4f", "earned with uploads"),
+    Column("down_$", "bwd_earn", ".4f", "earned with downloads"),
+    Column("total_$", lambda row, now: sum(as_price(row.get(x)) or 0 for x in EARNED),
+           ".4f", "earned in all", essential=True),
+)  # fmt: skip
+
+
+class Earnings(Listing):
+    """A kind of command: shows what machines earned in whole UTC days, by default the
+    last 30; `--raw` is the response without names and addresses."""
+
+    def __call__(self, client: Client, args: argparse.Namespace) -> Iterator[Shown]:
+        today = int(client.env.now()) // 86400
+        last = today if args.end_date is None else args.end_date // 86400
+        first = last - 29 if args.start_date is None else args.start_date // 86400
+        if first > min(today, last):
+            rule = "in the future" if first > today else "after the end date"
+            raise UsageError(f"the start date is {rule}")
+        params = {"owner": "me", "sday": str(first), "eday": str(last)}
+        if args.machine_id is not None:
+            params["machid"] = str(args.machine_id)
+        reply = client.send(Call("GET", self.path, params=params))
+        rows = [*rows_of(reply, "per_day"), *rows_of(reply, "per_machine")]
+        kept = {name: reply.get(name) for name in EARNINGS}
+        sums = kept["summary"] if isinstance(kept["summary"], dict) else {}
+        rows.append({own: sums.get(name) for own, name in zip(EARNED, EARNED_IN_ALL)})
+        yield Table(rows, self.columns, kept, "machine_id")
+        current = kept["current"] if isinstance(kept["current"], dict) else {}
+        fee = format_number(current.get("service_fee"), "$%.2f")
+        if fee and not args.quiet:
+            client.env.note(f"service fee: {fee}")
+
+
+METRIC_COLUMNS = (
+    Column("Model", "gpu_name", "", "GPU model", essential=True),
+    Column("Total", "total", "d", "how many there are", essential=True),
+    Column("Free", "available", "d", "how many are free", essential=True),
+    Column("Used%", "usage", ".1f", "rented, %", essential=True),
+    Column("p10_$/h", "price_p10", ".4f", "price per GPU that a tenth is below"),
+    Column("median_$/h", "price_median", ".4f", "median price per GPU", essential=True),
+    Column("p90_$/h", "price_p90", ".4f", "price per GPU that a tenth is above"),
+    Column("DLP", "dlperf", ".1f", "deep learning performance score"),
+    Column("DLP/$", "dlperf_per_dollar", ".1f", "that score by $/h"),
+    Column("TFLOPS", "tflops", ".1f", "computing power"),
+    Column("TFLOPS/$", "tflops_per_dollar", ".1f", "computing power by $/h"),
+)
+LOCATION_COLUMNS = (
+    Column("Model", "gpu_name", "", "GPU model", essential=True),
+    Column("N", "num_gpus", "dx", "number of GPUs", essential=True),
+    Column("rented", "rented", "", "rented or not", essential=True),
+    Column("verified", "verified", "", "checked by Vast.ai or not"),
+    Column("datacenter", "datacenter", "", "in a data center or not"),
+    Column("country", "country_code", "", "two letters", essential=True),
+    Column("city", "city", "", "city", essential=True),
+)
+TREND_COLUMNS = (
+    Column("Model", "gpu_name", "", "GPU model", essential=True),
+    Column("of", "of", "", "median price of the free or of the rented ones"),
+    Column("first_$/h", "first", ".4f", "price at the start", essential=True),
+    Column("last_$/h", "last", ".4f", "price at the end", essential=True),
+    Column("low_$/h", "low", ".4f", "lowest price", essential=True),
+    Column("high_$/h", "high", ".4f", "highest price", essential=True),
+    Column("trend", "trend", "", "prices from start to end", essential=True),
+)
+HOSTS_ONLY = "market metrics are for hosts: use the key of an account with a machine"
+BLOCKS = "▁▂▃▄▅▆▇█"
+POINTS = 16  # of a trend: it fits 80 columns
+
+
+def find_metrics(client: Client, part: str, rows: str, params: Row) -> list[Row]:
+    """Return figures of the market, which only hosts may see. Raises VastError."""
+    query = {name: str(value) for name, value in params.items()}
+    try:
+        path = f"/api/v0/metrics/gpu/{part}/"
+        reply = client.send(Call("GET", path, params=query or None))
+    except NoKey as error:
+        if error.http == 401:
+            error.args = (f"{error}; {HOSTS_ONLY}",)
+        raise
+    if isinstance(reply, dict) and reply.get("needs_machine"):
+        raise VastError(HOSTS_ONLY, "needs_machine")
+    return rows_of(reply, rows)
+
+
+def trend(prices: list[float], blocks: bool) -> str:
+    """Return prices as a chart of block characters, or as numbers with commas."""
+    step = (len(prices) - 1) / (POINTS - 1)
+    if step > 1:
+        prices = [prices[round(point * step)] for point in range(POINTS)]
+    if not blocks:
+        return ",".join(f"{price:.4g}" for price in prices)
+    low, spread = min(prices), max(prices) - min(prices) or 1
+    return "".join(BLOCKS[round((price - low) / spread * 7)] for price in prices)
+
+
+def price_summary(pricing: object, blocks: bool) -> Row:
+    """Return how the median prices went: of free GPUs, otherwise of rented ones. Each
+    of the arrays may be missing, and each of their numbers."""
+    for what, name in (("free", "avail_median"), ("rented", "rented_median")):
+        values = pricing.get(name) if isinstance(pricing, dict) else None
+        found = map(as_price, values if isinstance(values, list) else [])
+        prices = [price for price in found if price is not None]
+        if prices:
+            ends = {"first": prices[0], "last": prices[-1]}
+            ends |= {"low": min(prices), "high": max(prices)}
+            return {"of": what, **ends, "trend": trend(prices, blocks)}
+    return {}
+
+
+def find_trends(client: Client, args: argparse.Namespace) -> list[Row]:
+    """Return the figures of each GPU model over time; for the table, a summary too."""
+    params = given((*TREND_ARGS, *METRIC_ARGS), args)
+    if args.name:
+        comma = "," if any(re.search("[_ ]", name) for name in args.name) else " "
+        params["gpu_name"] = comma.join(args.name).replace("_", " ")
+    rows = []
+    for models in find_metrics(client, "history", "gpus", params):
+        for name, series in models.items():
+            row = {"gpu_name": name, **(series if isinstance(series, dict) else {})}
+            if not args.raw:
+                row |= price_summary(row.get("pricing"), client.env.on_terminal())
+            rows.append(row)
+    return rows
+
+
+REQUIREMENT_COLUMNS = (
+    Column("Requirement", "requirement", "", "what is required", essential=True),
+    Column("Value", "value", ".10g", "what the machine has", essential=True),
+    Column("Limit", "limit", "", "what it must have", essential=True),
+    Column("Result", "result", "", "pass or fail", essential=True),
+)
+
+
+def tested_row(client: Client, number: int) -> Row:
+    """Return a machine with the values of its largest offer, which the service's own
+    test would rent."""
+    machine = the_machine(client, number)
+    body: Row = {"machine_id": {"eq": number}, "order": [["dlperf", "desc"]]}
+    call = Call("POST", "/api/v0/bundles/", {**body, "type": "on-demand"}, read=True)
+    offers = rows_of(client.send(call), "offers")
+    if not any(row.get("rentable") for row in offers):
+        client.env.note(f"machine {number} has no offer that can be rented now")
+    offer = offers[0] if offers else {}
+    return {**machine, **{x: value for x, value in offer.items() if value is not None}}
+
+
+def check_requirements(client: Client, args: argparse.Namespace) -> list[Row]:
+    """Return what the service's self-test requires, and whether the machine has it."""
+    machine = tested_row(client, args.id)
+    gpus = as_price(machine.get("num_gpus")) or 1
+    memory = as_price(video_memory(machine, 0)) or 0
+    speed = min(max(500 * memory / 1024 / 192, 100), 500)
+    limits = (
+        ("CUDA", "cuda_max_good", ">=", 11.8),
+        ("reliability", "reliability2|reliability", ">", 0.9),
+        ("direct_ports", "direct_port_count", ">=", 3 * gpus),
+        ("PCIe_GB/s", "pcie_bw", ">", 2.85),
+        ("upload_Mbit/s", "inet_up", ">=", speed),
+        ("download_Mbit/s", "inet_down", ">=", speed),
+        ("VRAM_MiB_per_GPU", "gpu_ram", ">", 7 * 1024),
+        ("RAM_MiB", "cpu_ram", ">=", min(0.95 * memory, 2_000_000)),
+        ("CPU_cores", "cpu_cores", ">=", 2 * gpus),
+    )
+    rows = []
+    for name, field, operator, limit in limits:
+        value = as_price(Column("", field).values([machine], 0)[0])
+        tests = {"gt" if operator == ">" else "gte": limit}
+        result = "pass" if matches(value, tests) else "fail"
+        needed = f"{operator}{round(limit, 2):.10g}"
+        row = {"requirement": name, "value": value, "limit": needed, "result": result}
+        rows.append(row)
+    return rows
+
+
+def judge(client: Client, args: argparse.Namespace, rows: list[Row]) -> None:
+    """Say what the results mean. Raises VastError when a requirement is not met."""
+    client.env.note("these are the free checks; nothing was rented")
+    missed = [row["requirement"] for row in rows if row["result"] == "fail"]
+    if missed and not args.ignore_requirements:
+        msg = f"machine {args.id} does not meet: {', '.join(missed)}"
+        raise VastError(msg, "requirements")
+
+
+TREND_ARGS = (
+    Arg("-s --start", "from this date on (a day ago)", start_date),
+    Arg("-e --end", "up to this date (now)", end_date),
+    Arg("--step", "seconds between two points", number("step", "seconds", 60)),
+)
+METRIC_ARGS = (
+    Arg("--verified", "true, false or all (all)",
+        Choice("value", "true=yes", "false=no", "all"), default="all"),
+    Arg("--datacenter", "true, false or all (all)",
+        Choice("value", "true=secure_cloud", "false=community", "all"), default="all",
+        wire="hosting_type"),
+    Arg("--num_gpus", "GPUs of the machine: 1, 2, 4, 8, other or all (all)",
+        Choice("number of GPUs", "1", "2", "4", "8", "other", "all"), default="all"),
+)  # fmt: skip
 HOSTING_COMMANDS = (
     Command("show machines", "list the machines that you rent out",
         Listing("GET /api/v0/machines?owner=me", MACHINE_COLUMNS, "machines",
             where=matching_rows),
     ),
+    Command("show machine", "show machines by id",
+        Listing("GET /api/v0/machines/{id}?owner=me", MACHINE_COLUMNS, "|machines",
+            empty_on=(404,)),
+        MACHINE_IDS, example="show machine 12345",
+    ),
     Command("list machine", "offer a machine for rent, or change its prices",
-        Request("PUT /api/v0/machines/create_asks/", "machine {id}: listed {said}",
+        Request("PUT /api/v0/machines/create_asks/", "machine {id}: listed {terms}",
             body={"machine": "{id}"}, prepare=check_listing),
-        MACHINE_IDS, *LISTING_PRICES,
+        MACHINE_IDS, *LISTING_PRICES, *LISTING_TERMS,
         example="list machine 12345 --price_gpu 0.5 --end_date 2030-12-31",
         aliases=["list machines"],
     ),
@@ -4223,14 +5218,14 @@ HOSTING_COMMANDS = (
         MACHINE_IDS, example="unlist machine 12345",
     ),
     Command("set min-bid", "set the lowest bid for a machine",
-        Request("PUT /api/v0/machines/{id}/minbid/",
-            "machine {id}: bids from ${price:g}/h per GPU",
+        Request("PUT /api/v0/machines/{id}/minbid/", "machine {id}: bids from {said}",
             body={"client_id": "me"}, look="show machines"),
-        MACHINE_ID, Arg("--price", "$/hour per GPU", PRICE, required=True),
+        MACHINE_ID, price("--price", "hour per GPU", required=True),
         example="set min-bid 12345 --price 0.25",
     ),
     Command("set defjob", "give a machine a job for idle times",
-        Request("PUT /api/v0/machines/create_bids/", "machine {id}: default job {said}",
+        Request("PUT /api/v0/machines/create_bids/",
+            "machine {id}: default job at {said}",
             body={"machine": "{id}"}, look="show machines"),
         MACHINE_ID, *JOB_ARGS,
         example="set defjob 12345 --price_gpu 0.1 --price_inetu 0.01 \\\n"
@@ -4240,6 +5235,110 @@ HOSTING_COMMANDS = (
         Request("DELETE /api/v0/machines/{id}/defjob/",
             "machine {id}: default job removed", look="show machines"),
         MACHINE_ID, example="remove defjob 12345",
+    ),
+    Command("list volume", "offer space on a machine for volumes",
+        Request("POST /api/v0/volumes/", "machine {id}: listed {size:.10g} GB {said}",
+            body={"machine": "{id}"}, once=True, proof="", prepare=check_listing,
+            look="search volumes machine_id={id}"),
+        MACHINE_IDS,
+        Arg("-s --size", "GB of space (15)", number("size", "GB", 1), default=15),
+        Arg("-p --price_disk", "$/GB/month (0.1)", PRICE, default=0.1,
+            say="for volumes at ${:.10g}/GB/month"),
+        END_DATE,
+        example="list volume 12345 --size 100", aliases=["list volumes"],
+    ),
+    Command("unlist volume", "take space for volumes off the market",
+        Request("POST /api/v0/volumes/unlist", "volume offer {id}: unlisted",
+            body={"id": "{id}"}, look="search volumes"),
+        ids("one or more ids of volume offers"), example="unlist volume 30012345",
+    ),
+    Command("show maints", "list the announced maintenance of your machines",
+        Listing("", MAINT_COLUMNS, fetch=find_maints, key="machine_id"),
+        Arg("-i --ids", "only of these machines: 12345,12346",
+            lambda text: [identifier(part.strip()) for part in text.split(",")]),
+    ),
+    Command("schedule maint", "announce maintenance to a machine's renters",
+        Request("PUT /api/v0/machines/{id}/dnotify/",
+            "machine {id}: maintenance {said}",
+            body={"client_id": "me"}, once=True, prepare=check_window,
+            ask="notify the renters of machine {id} of maintenance {said}?"),
+        MACHINE_ID,
+        Arg("--sdate", "start, local time: '2030-06-15 14:00', or unix seconds",
+            start_date, required=True,
+            say=lambda date: f"from {format_time(date, '%Y-%m-%d %H:%M %z')}"),
+        Arg("--duration", "whole hours", number("duration", "hours", 1), required=True,
+            say=lambda hours: singular(f"for {hours} hours")),
+        Arg("--maintenance_category", "power, internet, disk, gpu, software or other",
+            Choice("category", "power", "internet", "disk", "gpu", "software", "other",
+                "not provided"), default="not provided"),
+        example="schedule maint 12345 --sdate '2030-06-15 14:00' --duration 2",
+    ),
+    Command("cancel maint", "cancel all maintenance announced for a machine",
+        Request("PUT /api/v0/machines/{id}/cancel_maint/",
+            "machine {id}: maintenance cancelled",
+            body={"client_id": "me", "machine_id": "{id}"},
+            ask="cancel all maintenance of machine {id} and notify its renters?",
+            note="maintenance that Vast.ai itself announced stays"),
+        MACHINE_ID, example="cancel maint 12345",
+    ),
+    Command("cleanup machine", "delete renters' expired storage from a machine",
+        Request("PUT /api/v0/machines/{id}/cleanup/",
+            "machine {id}: expired contracts deleted: {reply[num_deleted]}",
+            ask="delete renters' expired storage, which still earns, on machine {id}?"),
+        MACHINE_ID, example="cleanup machine 12345",
+    ),
+    Command("defrag machines", "regroup free GPUs into larger offers",
+        Request("PUT /api/v0/machines/defrag_offers/", "machines {said}: defragmented",
+            doubt="the offers may or may not have been regrouped", proof=""),
+        Arg("machine_ids+", "one or more machine ids", identifier,
+            say=lambda numbers: " ".join(map(str, numbers))),
+        example="defrag machines 12345 12346",
+        aliases=["defrag machine", "defragment machine", "defragment machines"],
+    ),
+    Command("delete machine", "delete a machine, its offers and your jobs on it",
+        Request("POST /api/v0/machines/{id}/force_delete/", "machine {id}: deleted",
+            once=True, ask=ask_to_delete, typed="{id}", required=True,
+            doubt="machine {id} may or may not have been deleted"),
+        MACHINE_ID, example="delete machine 12345",
+    ),
+    Command("reports", "list what renters reported about a machine",
+        Listing("GET /api/v0/machines/{id}/reports/", REPORT_COLUMNS),
+        MACHINE_ID, example="reports 12345",
+    ),
+    Command("self-test machine", "check a machine for the self-test; rents nothing",
+        Listing("", REQUIREMENT_COLUMNS, fetch=check_requirements, after=judge,
+            key="requirement"),
+        MACHINE_ID,
+        Arg("--ignore-requirements", "exit with 0 even if one is not met", bool),
+        Arg("--debugging", type=bool),
+        example="self-test machine 12345",
+    ),
+    Command("show earnings", "show what your machines earned by day and machine",
+        Earnings("GET /api/v0/users/me/machine-earnings", EARNING_COLUMNS),
+        Arg("-s --start_date", "first day, UTC: 2026-02-03, 2026-02 (29 days ago)",
+            lambda text: parse_date(text, utc=True)),
+        Arg("-e --end_date", "last day, UTC (today)",
+            lambda text: parse_date(text, last=True, utc=True)),
+        Arg("-m --machine_id", "only of this machine", identifier),
+        example="show earnings -s 2026-01 -e 2026-03",
+    ),
+    Command("show gpu-metrics", "show supply, demand and prices of GPU models",
+        Listing("", METRIC_COLUMNS, key="gpu_name", where=matching_rows,
+            fetch=lambda client, args:
+                find_metrics(client, "current", "gpus", given(METRIC_ARGS, args))),
+        *METRIC_ARGS, aliases=["metrics gpu"],
+    ),
+    Command("show gpu-trends", "show how the prices of GPU models changed",
+        Listing("", TREND_COLUMNS, key="gpu_name", fetch=find_trends),
+        Arg("name*", "GPU models such as RTX_4090, or all"), *TREND_ARGS, *METRIC_ARGS,
+        example="show gpu-trends RTX_4090", aliases=["metrics gpu-trends"],
+    ),
+    Command("show gpu-locations", "show where machines are",
+        Listing("", LOCATION_COLUMNS, key="gpu_name", where=matching_rows,
+            fetch=lambda client, args:
+                find_metrics(client, "locations", "locations", {})),
+        example="show gpu-locations 'gpu_name=RTX_4090 rented=false'",
+        aliases=["metrics gpu-locations"],
     ),
 )  # fmt: skip
 
@@ -4252,24 +5351,19 @@ HOSTING_COMMANDS = (
 PAYMENTS = {
     "payment": -1, "credit": -1, "refund": 1, "payout": 1, "transfer": 0, "reserved": 0
 }  # fmt: skip
-SECTIONS = {"charges": ("Charges", True), "credits": ("Payments", False)}
+SECTIONS = {"charges": "Charges", "credits": "Payments"}  # as `only` names them
 LONGEST_TEXT = 2000  # characters; more than this would fill pages
 LAST_SECOND = 253370764800  # 9999-01-01, near the end of the calendar
 
-# What the standard Helvetica has beyond the encoding cp1252, in the order of the codes
-# from 128 on that it gets in a second font; then what looks like one of its letters.
-LATIN = (
-    "ĀāĂăĄąĆćČčĎďĐđĒēĖėĘęĚěĞğĢģĪīĮįİıĶķĹĺĻļĽľŁłŃńŅņŇňŌōŐőŔŕŖŗŘřŚśŞşŤťŪūŮůŰűŲųŹźŻż"
-    "ȘșȚțˇ˘˙˚˛˝Δμ⁄∂∑−√≠≤≥◊ﬁﬂ"
-)
-LOOKALIKES = str.maketrans("Ţţ∆‐‑", "ȚțΔ--")
 
+def one_line(value: object, longest: int = LONGEST_TEXT) -> str:
+    """Return text as one line in NFC, without control characters; '' if it's no text.
 
-def printable(value: object) -> str:
-    """Return text as one line in NFC, with single blanks and no control characters."""
-    text = "" if value is None else str(value)
-    if len(text) > LONGEST_TEXT:
-        text = text[:LONGEST_TEXT] + "…"
+    All white space turns into single spaces; '…' stands for what's beyond the longest.
+    """
+    text = str(value) if isinstance(value, (str, int, float)) else ""
+    if len(text) > longest:
+        text = text[:longest] + "…"
     if not (text.isascii() and text.isprintable()):
         from unicodedata import category, normalize
 
@@ -4281,207 +5375,207 @@ def printable(value: object) -> str:
     return " ".join(text.split())
 
 
-def showable(text: str) -> str:
-    """Return text with '?' for each character that Helvetica does not have."""
-    if text.isascii():
-        return text
-    return "".join(
-        char if char in LATIN else char.encode("cp1252", "replace").decode("cp1252")
-        for char in text.translate(LOOKALIKES)
-    )
-
-
 def parse_number(value: object) -> Decimal | None:
     """Read a number or numeric text; None for anything else, and from 10^12 on."""
     import decimal  # whole: for each row `from decimal` would take five times as long
 
-    try:
-        found = decimal.Decimal(str(value))
-    except decimal.InvalidOperation:
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         return None
-    small = found.is_finite() and (not found or found.adjusted() < 12)
-    return found if small else None
+    try:
+        number = decimal.Decimal(str(value))
+    except (decimal.InvalidOperation, ValueError):  # ValueError: Python limits digits
+        return None
+    readable = number.is_finite() and (not number or number.adjusted() < 12)
+    return number if readable else None
 
 
-def parse_amount(value: object, least: int = 2) -> Decimal | None:
-    """Read a number with the decimals that were sent, but from least to four."""
+def parse_amount(value: object, fewest: int = 2) -> Decimal | None:
+    """Read a number with the decimals that were sent: from `fewest` to four of them."""
     import decimal
 
-    found = parse_number(value)
-    if found is None:
+    number = parse_number(value)
+    if number is None:
         return None
-    sent = -int(found.as_tuple().exponent)
-    places = min(max(sent, least), 4)
-    if places == sent:
-        return found
-    return found.quantize(decimal.Decimal(1).scaleb(-places), decimal.ROUND_HALF_UP)
+    sent = -int(number.as_tuple().exponent)
+    decimals = min(max(sent, fewest), 4)
+    if decimals != sent:
+        unit = decimal.Decimal(1).scaleb(-decimals)
+        number = number.quantize(unit, decimal.ROUND_HALF_UP)
+    return number or abs(number)  # there is no -0.00
+
+
+def parse_time(value: object) -> int | None:
+    """Read unix seconds, without their fraction; None if they're out of range."""
+    number = parse_number(value)
+    if number is None or not 0 <= number < LAST_SECOND:
+        return None
+    return int(number)
 
 
 def format_amount(value: Decimal | None, unknown: str = "-") -> str:
-    """Return a figure as text."""
+    """Return an amount as text such as 1,234.50."""
     return unknown if value is None else f"{value:,f}"
 
 
-def local_date(when: int | None) -> str:
+def format_cents(value: Decimal) -> tuple[str, str]:
+    """Return a sum in cents as text, and ', rounded' unless that's the exact sum."""
+    import decimal
+
+    cents = value.quantize(decimal.Decimal("0.01"), decimal.ROUND_HALF_UP)
+    return format_amount(cents or abs(cents)), "" if cents == value else ", rounded"
+
+
+def format_date(seconds: int | None) -> str:
     """Return unix seconds as a local date like 2022-01-31, None as ''."""
-    return "" if when is None else "%d-%02d-%02d" % time.localtime(when)[:3]
+    return "" if seconds is None else "%d-%02d-%02d" % time.localtime(seconds)[:3]
 
 
-def row_time(value: object) -> int | None:
-    """Read unix seconds, without their fraction."""
-    found = parse_number(value)
-    return int(found) if found is not None and 0 <= found < LAST_SECOND else None
-
-
-def row_id(row: dict[str, object]) -> object:
-    """Return the id of a row, which payments of the newer call keep further down."""
+def row_id(row: Row) -> object:
+    """Return the id of a row, which payments of the newer call have further down."""
     found, more = row.get("id"), row.get("metadata")
     if found is None and isinstance(more, dict):
-        found = more.get("invoice_id")
+        return more.get("invoice_id")
     return found
 
 
-def row_item(row: dict[str, object], is_charge: bool) -> str:
+def row_item(row: Row, is_charge: bool) -> str:
     """Return the description, or what a row without one stands for."""
-    text = printable(row.get("description"))
+    text = one_line(row.get("description"))
     if text or is_charge:
-        return text or printable(row.get("source")) or "Charge"
+        return text or one_line(row.get("source")) or "Charge"
     text = "Add Credit" if row.get("is_credit") is True else "Auto-Billing"
-    card = printable(row.get("last4"))[-4:]
+    card = one_line(row.get("last4"))[-4:]
     return f"{text} (card ...{card})" if card else text
 
 
-def row_detail(row: dict[str, object]) -> str:
+def row_detail(row: Row) -> str:
     """Return what a row of the newer charges call is made up of, '' for any other."""
     items = row.get("items")
     parts = [x for x in items if isinstance(x, dict)] if isinstance(items, list) else []
-    texts = (f"{part.get('type')} {part.get('description')}" for part in parts)
-    return printable("; ".join(texts))
+    pairs = ((part.get("type"), part.get("description")) for part in parts)
+    texts = (" ".join(map(one_line, pair)).strip() for pair in pairs)
+    return one_line("; ".join(filter(None, texts)))
 
 
 class Line:
-    """One row as it is shown: a charge or a payment, in whichever shape it was sent.
+    """A row as it's shown: a charge or a payment, in whichever shape it was sent.
 
-    `since` and `when` are unix seconds, the same unless the row covers a period. An
-    `amount` that cannot be read is None: it shows as '-' and is no part of any sum.
+    `since` and `when` are unix seconds, the same unless the row covers a period; `when`
+    is None without a date. An `amount` that can't be read is None: it shows as '-' and
+    is no part of any sum. `is_zero` tells that exactly 0 was sent.
     """
 
     __slots__ = (
-        "row", "id", "kind", "is_charge", "since", "when", "date", "item", "detail",
-        "quantity", "rate", "amount",
+        "row", "id", "kind", "section", "since", "when", "date", "item", "detail",
+        "quantity", "rate", "amount", "is_zero",
     )  # fmt: skip
 
-    def __init__(self, row: dict[str, object]) -> None:
-        times = [row_time(row.get(key)) for key in ("timestamp", "start", "end")]
-        known = [when for when in times if when is not None]
+    def __init__(self, row: Row) -> None:
+        times = [parse_time(row.get(key)) for key in ("timestamp", "start", "end")]
+        known = [seconds for seconds in times if seconds is not None]
         amount = parse_amount(row.get("amount"))
         self.row = row
         self.id = row_id(row)
-        self.kind = printable(row.get("type")).lower()
-        self.is_charge = self.kind not in PAYMENTS
+        self.kind = one_line(row.get("type")).lower()
+        self.section = "credits" if self.kind in PAYMENTS else "charges"
         self.since = min(known, default=0)
         self.when = max(known, default=None)
-        self.date = local_date(self.when)
-        self.item = row_item(row, self.is_charge)
+        self.date = format_date(self.when)
+        self.item = row_item(row, self.section == "charges")
         self.detail = row_detail(row)
-        self.quantity = parse_amount(row.get("quantity"), least=0)
+        self.quantity = parse_amount(row.get("quantity"), fewest=0)
         self.rate = parse_amount(row.get("rate"))
         sign = PAYMENTS.get(self.kind, 0)
         self.amount = abs(amount) * sign if amount and sign else amount
+        self.is_zero = amount == 0 and parse_number(row.get("amount")) == 0
 
     def within(self, start: int, end: int) -> bool:
-        """Tell whether the row touches the range; undated rows do."""
-        return self.when is None or (self.since <= end and self.when >= start)
+        """Tell whether the row touches a range; one without a date doesn't."""
+        return self.when is not None and self.since <= end and self.when >= start
 
 
-def side(lines: Iterable[Line], is_charge: bool) -> list[Line]:
-    """Return the charges, or the payments."""
-    return [line for line in lines if line.is_charge is is_charge]
-
-
-def lines_of(
-    rows: Iterable[dict[str, object]], start: int, end: int, only: str = ""
-) -> list[Line]:
-    """Return what is to be shown of rows, by time, those without a time at the end.
-
-    The range is unix seconds, both ends in it; `only` is 'charges', 'credits' or ''.
-    Rows whose amount would show as zero are left out.
-    """
-    lines = [line for line in map(Line, rows) if line.amount != 0]
-    if only:
-        lines = side(lines, SECTIONS[only][1])
-    lines = [line for line in lines if line.within(start, end)]
-    return sorted(lines, key=lambda line: (line.when is None, line.when or 0))
+def in_section(lines: Iterable[Line], section: str) -> list[Line]:
+    """Return the lines of a section: 'charges' or 'credits'."""
+    return [line for line in lines if line.section == section]
 
 
 def total(lines: Iterable[Line]) -> Decimal:
-    """Return the exact sum of the amounts, as they are shown."""
+    """Return the exact sum of the amounts, as they're shown."""
     from decimal import Decimal
 
     return sum((x.amount for x in lines if x.amount is not None), Decimal("0.00"))
 
 
-def current_charges(current: object) -> Decimal | None:
-    """Return what is not billed yet, from an object, a number or null."""
-    if isinstance(current, dict):
-        current = current.get("total", current.get("charges"))
-    return parse_amount(current)
+class Statement:
+    """The charges and payments of a range of dates: unix seconds, both ends in it.
 
+    `start` or `end` is None where the range is open; `only` is 'charges', 'credits' or
+    ''. `lines` are the rows in the range by date, those without a date at the end;
+    `shown` is without the amounts of 0. Raise UsageError if nothing can be in it.
+    """
 
-def invoice_number(end: int) -> int:
-    """Return the number of an invoice, which is that of the month its range ends in."""
-    year, month = time.localtime(end)[:2]
-    return year * 12 + month - 1
-
-
-def invoice_file(number: int, start: int | None, end: int | None, only: str) -> str:
-    """Return the file's name; None is an end of the range that was not asked for."""
-    parts = ("invoice", str(number), local_date(start), local_date(end), only)
-    return "_".join(part for part in parts if part) + ".pdf"
-
-
-def bill_to(user: dict[str, object]) -> list[str]:
-    """Return the lines of the customer's address that there are."""
-    keys = ("line1", "line2", "city", "zip", "country")
-    parts = (printable(user.get("billaddress_" + key)) for key in keys)
-    first, second, city, code, country = parts
-    name = printable(user.get("fullname") or user.get("username"))
-    texts = (name, first, second, f"{city} {code}".strip(), country)
-    return [text for text in texts if text]
-
-
-def find_user(client: Client) -> Row:
-    """Return the account's record, without credentials. Raises VastError."""
-    reply = client.send(Call("GET", "/api/v0/users/current/", exact=True))
-    if not isinstance(reply, dict) or "id" not in reply:
-        raise VastError("the response is not a user", BAD_REPLY)
-    user: Row = without_credentials(reply)
-    return user
-
-
-class Bills:
-    """The lines of invoices in a range, and the charges that are not billed yet."""
-
-    def __init__(self, client: Client, args: argparse.Namespace) -> None:
-        if args.only_charges and args.only_credits:
-            raise UsageError("--only_charges does not go with --only_credits")
-        self.start, self.end = args.start_date or 0, args.end_date
-        if self.end is None:
-            self.end = int(client.env.now())
+    def __init__(
+        self, start: int | None, end: int | None, now: int, only: str = ""
+    ) -> None:
+        if start is not None and start > now:
+            raise UsageError("the start date is in the future")
+        self.has_range = start is not None or end is not None
+        self.now, self.start, self.end = now, start or 0, now if end is None else end
         if self.end < self.start:
             raise UsageError("the end date is before the start date")
-        first = format_time(self.start) if args.start_date else "the beginning"
+        first = "the beginning" if start is None else format_time(start)
         self.period = f"{first} to {format_time(self.end)}"
-        if not args.quiet:
-            client.env.note(f"from {self.period}")
-        self.only = "charges" * args.only_charges + "credits" * args.only_credits
-        rows, self.current = billed(client, self.start, self.end)
-        self.lines = lines_of(rows, self.start, self.end, self.only)
+        self.reaches_today = self.end >= now
+        self.only, self.sections = only, [only] if only else list(SECTIONS)
+        self.lines: list[Line] = []
+        self.shown: list[Line] = []
+        self.undated = 0  # rows left out because they have no date
+        self.current: object = None  # what isn't billed yet, as the service sent it
+
+    def fill(self, rows: Iterable[Row], current: object = None) -> None:
+        """Take in what the service sent."""
+        lines = [line for line in map(Line, rows) if line.section in self.sections]
+        undated = [line for line in lines if line.when is None]
+        dated = [line for line in lines if line.within(self.start, self.end)]
+        self.lines = sorted(dated, key=lambda line: line.when or 0)
+        if self.has_range:
+            self.undated = len(undated)
+        else:
+            self.lines += undated
+        self.shown = [line for line in self.lines if not line.is_zero]
+        self.current = current
+
+    def not_billed(self) -> Decimal | None:
+        """Return the charges not billed yet, sent as an object or a number."""
+        current = self.current
+        if isinstance(current, dict):
+            current = current.get("total", current.get("charges"))
+        return parse_amount(current)
 
 
-def billed(client: Client, start: int, end: int) -> tuple[list[Row], object]:
-    """The rows of invoices and the current charges; where that call is retired, the
-    rows of its two successors."""
+def fetch_statement(client: Client, args: argparse.Namespace) -> Statement:
+    """Ask the service for the charges and payments that the arguments are about."""
+    if args.only_charges and args.only_credits:
+        raise UsageError("--only_charges excludes --only_credits")
+    only = "charges" if args.only_charges else ""
+    if args.only_credits:
+        only = "credits"
+    now = int(client.env.now())
+    statement = Statement(args.start_date, args.end_date, now, only)
+    if not args.quiet:
+        client.env.note(f"from {statement.period}")
+    statement.fill(*fetch_rows(client, statement.start, statement.end))
+    if statement.undated and not args.quiet:
+        rows = "1 row" if statement.undated == 1 else f"{statement.undated} rows"
+        client.env.note(f"{rows} without a date left out")
+    return statement
+
+
+def fetch_rows(client: Client, start: int, end: int) -> tuple[list[Row], object]:
+    """Return the rows of a range, and the charges not billed yet as they were sent.
+
+    Where the service has retired that call, the rows come from its two successors.
+    """
     params = {"owner": "me", "sdate": f"{start}", "edate": f"{end}"}
     params["inc_charges"] = "true"
     try:
@@ -4495,45 +5589,70 @@ def billed(client: Client, start: int, end: int) -> tuple[list[Row], object]:
     for path, column in (("/api/v1/invoices/", "when"), ("/api/v0/charges/", "day")):
         filters = json.dumps({column: {"gte": start, "lte": end}})
         params = {"select_filters": filters, "limit": "500"}
-        rows += client.pages(Call("GET", path, params=params, exact=True), "results")[0]
+        call = Call("GET", path, params=params, exact=True)
+        rows += client.pages(call, "results")[0]
     return rows, None
 
 
 INVOICE_COLUMNS = (
-    Column("ID", "id", "s", essential=True),
-    Column("Date", "date", "", essential=True),
-    Column("Type", "kind", "", essential=True),
-    Column("Description", "item", "", essential=True),
-    Column("Quantity", "quantity", "s", essential=True),
-    Column("Rate", "rate", "s", essential=True),
-    Column("Amount", "amount", "s", essential=True),
+    Column("ID", "id", "s", "id of the invoice", essential=True),
+    Column("Date", "date", "", "day in the local time zone", essential=True),
+    Column("Type", "kind", "", "charge, payment, credit, refund, …"),
+    Column("Description", "item", "", "what was charged or paid", essential=True),
+    Column("Quantity", "quantity", "s", "hours, GB, … as the description says"),
+    Column("Rate", "rate", "s", "price of one of them, $"),
+    Column("Amount", "amount", "s", "amount, $; what you paid is below zero",
+           essential=True),
 )
 
 
 def invoice_cells(line: Line) -> Row:
-    """What a line of an invoice shows in a table, and the fields of its row."""
+    """Return what a line shows in a table, and the fields of its row."""
     cells = {name: getattr(line, name) for name in ("id", "date", "kind", "item")}
-    cells["item"] = line.row.get("description") or line.item  # escapes and all
+    # As it was sent: a table shows control characters as escapes.
+    cells["item"] = line.row.get("description") or line.item
     for name in ("quantity", "rate", "amount"):
         value = getattr(line, name)
         cells[name] = None if value is None else f"{value:f}"
     return {**line.row, **cells}
 
 
-def show_invoices(client: Client, args: argparse.Namespace) -> Iterator[Shown]:
-    """`show invoices`: the rows, then on stderr their sums."""
-    bills = Bills(client, args)
-    rows = [line.row for line in bills.lines]
-    value = {"invoices": rows, "current": bills.current}
-    cells_of = [invoice_cells(line) for line in bills.lines]
-    yield Table(cells_of, INVOICE_COLUMNS, value)
+def show_invoices(client: Client, args: argparse.Namespace) -> Iterator[Table]:
+    """List charges and payments, then their sums on stderr.
+
+    `--raw` shows all rows of the range as they were sent, those of nothing too.
+    """
+    statement = fetch_statement(client, args)
+    rows = [line.row for line in statement.lines]
+    value = {"invoices": rows, "current": statement.current}
+    lines = statement.lines if args.raw else statement.shown
+    cells_of_lines = [invoice_cells(line) for line in lines]
+    yield Table(cells_of_lines, INVOICE_COLUMNS, value)
     if not args.quiet:
-        for title, is_charge in SECTIONS.values():
-            sum_of = total(side(bills.lines, is_charge))
-            client.env.note(f"{title.lower()}: {format_amount(sum_of)} USD")
-        client.env.note(
-            f"not billed yet: {format_amount(current_charges(bills.current))} USD"
-        )
+        for note in sum_notes(statement):
+            client.env.note(note)
+
+
+def sum_notes(statement: Statement) -> Iterator[str]:
+    """Yield the subtotals, the total and the charges not billed yet as sentences."""
+    for section in statement.sections:
+        subtotal = total(in_section(statement.shown, section))
+        yield f"{SECTIONS[section].lower()}: {format_amount(subtotal)} USD"
+    cents, rounded = format_cents(total(statement.shown))
+    yield f"total: {cents} USD{rounded}"
+    if statement.reaches_today:
+        not_billed = statement.not_billed()
+        amount = "unknown" if not_billed is None else f"{not_billed:,f} USD"
+        yield f"charges not billed yet: {amount}"
+
+
+def find_user(client: Client) -> Row:
+    """Return the account's record, without credentials. Raises VastError."""
+    reply = client.send(Call("GET", "/api/v0/users/current/", exact=True))
+    if not isinstance(reply, dict) or "id" not in reply:
+        raise VastError("the response has no user in it", BAD_REPLY)
+    user: Row = without_credentials(reply)
+    return user
 
 
 BILLS_ARGS = (
@@ -4545,496 +5664,437 @@ BILLS_ARGS = (
 BILLING_COMMANDS = (
     Command("show invoices", "list charges and payments", show_invoices,
         *BILLS_ARGS, *LISTING_ARGS,
-        example="show invoices -s 2026-01 -e 2026-03",
+        example="show invoices -s 2026-01 -e 2026-03", columns=INVOICE_COLUMNS,
     ),
 )  # fmt: skip
 
 
 # --- PDF invoice ----------------------------------------------------------------------
 
-
-class Invoice:
-    """What an invoice says; period is the range in words, date the day of issue."""
-
-    def __init__(
-        self,
-        number: int,
-        user: dict[str, object],
-        period: str,
-        date: str,
-        lines: list[Line],
-        current: object = None,
-        only: str = "",
-    ) -> None:
-        self.number, self.period, self.date = number, printable(period), date
-        self.bill_to = bill_to(user)
-        self.lines = lines
-        self.current = current_charges(current)
-        self.sections = [SECTIONS[only]] if only else list(SECTIONS.values())
-
-    def unshowable(self) -> list[str]:
-        """Return the texts of which some character shows as '?'."""
-        texts = [*self.bill_to, self.period]
-        texts += (text for line in self.lines for text in (line.item, line.detail))
-        return [
-            text
-            for text in dict.fromkeys(texts)
-            if showable(text) != text.translate(LOOKALIKES)
-        ]
-
-
-# Measures are points, counted on an A4 page from its lower left corner.
+# Measures are points, counted from the lower left corner of an A4 page.
 WIDTH, HEIGHT, LEFT, RIGHT = 595, 842, 48, 547
-TOP, BOTTOM = 786, 58  # of what stands between the margins of a page but the first
-BODY, LEADING, PADDING, BLEED = 8.5, 10.2, 2.5, 6  # stripes bleed beyond their text
-BAR_LEFT, BAR_ROOM = 100, 240
+TOP, BOTTOM = 786, 58  # the part of a page that tables may fill
+LEADING, BELOW = 10.2, 5  # from line to line; below the last line of a row
+BAR_LEFT, BAR_ROOM, ABOVE_BAR = 100, 240, 1.8
+WIDE = (LEFT - 6, RIGHT + 6)  # boxes stand out beyond texts
+TALLEST, SUMS_HEIGHT = 12, 30  # lines of a row kept together; what sums need
 
-# Red, green and blue, from 0 to 1, as PDF has them.
-INK, GREY, PALE = ".11 .13 .17", ".43 .46 .51", ".955 .965 .98"
-RULE, ACCENT = ".8 .83 .87", ".1 .27 .55"
+# Red, green and blue from 0 to 1; then size, index of the font (1 is bold), colour.
+INK, GREY, PALE = b".11 .13 .17", b".43 .46 .51", b".955 .965 .98"
+RULE, ACCENT = b".8 .83 .87", b".1 .27 .55"
+BODY, FAINT, FIGURE = (8.5, 0, INK), (8.5, 0, GREY), (11, 0, INK)
+FOOT, HEADING, STRONG, TITLE = (7.5, 0, GREY), (7.5, 1, GREY), (9, 1, INK), (11, 1, INK)
 
 ISSUER = ("Vast.ai Inc.", "100 Van Ness Ave.", "San Francisco CA 94102")
-TERMS = "Charged, do not pay"
-HELVETICA = ("Helvetica", "Helvetica-Bold")
+TERMS = ("Already charged,", "no payment due")
 
-# Heading; the edge of its texts; their room; whether that is the right edge.
-ITEM_COLUMNS = (
-    ("Item", LEFT, 256, False), ("Date", 316, 52, False), ("Quantity", 428, 58, True),
-    ("Rate", 484, 50, True), ("Amount", RIGHT, 58, True),
+# Columns: heading, x, room. A text stands to the right of x, or to its left where the
+# room is negative.
+EDGES = (("", LEFT, RIGHT - LEFT), ("", RIGHT, -200))
+HEAD_COLUMNS = (
+    ("From", LEFT, 130), ("Bill to", 190, 180), ("Date", 390, 60), ("Terms", 462, 85)
 )  # fmt: skip
-SUMS = (("", LEFT, 256, False), ("", RIGHT, 200, True))
+ITEM_COLUMNS = (
+    ("Item", LEFT, 256), ("Date", 316, 52), ("Quantity", 428, -58), ("Rate", 484, -50),
+    ("Amount", RIGHT, -58),
+)  # fmt: skip
+
+# Characters of whose glyphs borb has no name, or not the font's: that name, and which
+# character is as wide.
+GLYPHS = {
+    "Ţ": ("Tcommaaccent", "Ț"), "ţ": ("tcommaaccent", "ț"), "∆": ("Delta", "Δ"),
+    "µ": ("mu", "μ"), "ƒ": ("florin", "0"), "‐": ("hyphen", "-"), "‑": ("hyphen", "-"),
+    "¹": ("onesuperior", "("), "²": ("twosuperior", "("), "³": ("threesuperior", "("),
+    "«": ("guillemotleft", "«"), "»": ("guillemotright", "»"),
+}  # fmt: skip
 
 if TYPE_CHECKING:  # pragma: no cover - only mypy reads it
-    Place = tuple[str, int, int, bool]
-    Box = tuple[float, float, float, float, str]  # x, y, width, height, colour
-    Text = tuple[float, float, str, float, bool, str]  # x, y, text, size, bold, colour
-    Page = tuple[list[Box], list[Text]]  # the boxes lie below the texts
-    Widths = dict[str, int]  # of characters, in thousandths of the font size
+    Span = tuple[float, float]
+    Style = tuple[float, int, bytes]
+    Columns = Sequence[tuple[str, int, int]]
+    # The text of the first cell, text below it, the other cells, and the length of a
+    # bar; None in a table with stripes.
+    TableRow = tuple[str, str, Sequence[str], float | None]
 
 
-class Sheets:
-    """The pages of an invoice, filled from the top; y is how far down the last one."""
+def invoice_number(end: int) -> int:
+    """Return the number of an invoice, which is that of the month its range ends in."""
+    year, month = time.localtime(end)[:2]
+    return year * 12 + month - 1
 
-    def __init__(
-        self, widths: tuple[Widths, Widths], on_page: Callable[[int], object]
-    ) -> None:
-        self.widths = widths  # regular, bold
+
+def invoice_file(number: int, start: int | None, end: int | None, only: str) -> str:
+    """Return the file's name; None is an end of the range that was not asked for."""
+    parts = ("invoice", str(number), format_date(start), format_date(end), only)
+    return "_".join(part for part in parts if part) + ".pdf"
+
+
+def bill_to(user: Row) -> list[str]:
+    """Return the lines of the customer's address that there are."""
+    keys = ("line1", "line2", "city", "zip", "country")
+    parts = [one_line(user.get(f"billaddress_{key}"), 100) for key in keys]
+    name = one_line(user.get("fullname") or user.get("username"), 100)
+    lines = (name, *parts[:2], " ".join(parts[2:4]).strip(), parts[4])
+    return [line for line in lines if line]
+
+
+class Pages:
+    """Pages in Helvetica, each a list of PDF operators, filled from the top.
+
+    `y` is how far down the last page is; `on_page` hears how many there are.
+    """
+
+    def __init__(self, texts: list[str], on_page: Callable[[int], object]) -> None:
+        self.load_fonts(texts)
         self.on_page = on_page
-        self.pages: list[Page] = []
-        self.turn()
+        self.pages: list[list[bytes]] = []
+        self.y = 0.0
+        self.need(HEIGHT)
 
-    def turn(self) -> None:
-        """Begin a page."""
-        self.boxes: list[Box] = []
-        self.texts: list[Text] = []
-        self.pages.append((self.boxes, self.texts))
-        self.y: float = TOP
-        self.on_page(len(self.pages))
+    def load_fonts(self, texts: list[str]) -> None:
+        """Make the encoding of both fonts from the characters in use.
+
+        ASCII has its own codes; what else Helvetica has gets those from 128 on, as long
+        as they last; the rest shows as '?', and `unshowable` are the texts with such.
+        """
+        from borb.pdf import Standard14Fonts
+        from borb.pdf.font.adobe_glyph_list import AdobeGlyphList
+        from borb.pdf.primitives import name
+
+        self.fonts = [Standard14Fonts.get(x) for x in ("Helvetica", "Helvetica-Bold")]
+        used = {char for x in texts if not x.isascii() for char in x if char > "\x7f"}
+        known = sorted(char for char in used if self.char_width(char, 0))[:128]
+        lacking = used.difference(known)
+        self.unshowable = [x for x in dict.fromkeys(texts) if not lacking.isdisjoint(x)]
+        self.codes = {ord(char): ord("?") for char in lacking}
+        self.codes |= {ord(char): code for code, char in enumerate(known, 128)}
+        chars = [*map(chr, range(128)), *known]
+        self.widths = [[self.char_width(x, font) for x in chars] for font in (0, 1)]
+        names = AdobeGlyphList.ADOBE_CHARACTER_TO_CHARACTER_NAME
+        glyphs = [GLYPHS[x][0] if x in GLYPHS else names[x] for x in known]
+        encoding = {"Type": name("Encoding"), "BaseEncoding": name("WinAnsiEncoding")}
+        encoding["Differences"] = [128, *map(name, glyphs)]
+        for font in self.fonts:
+            font["Encoding"] = encoding
+
+    def char_width(self, char: str, font: int) -> int:
+        """Return thousandths of the font size, 0 if the font lacks the character."""
+        _, as_wide = GLYPHS.get(char, ("", char))
+        # borb rounds up to whole points, hence this size.
+        width: int = self.fonts[font].get_width(as_wide, font_size=1000)
+        return width
 
     def need(self, height: float) -> bool:
-        """Begin a page if this one has less left; tell whether."""
-        short = self.y - height < BOTTOM
-        if short:
-            self.turn()
-        return short
+        """Begin a page if the last one has less left; tell whether."""
+        if self.y - height >= BOTTOM:
+            return False
+        self.page: list[bytes] = []
+        self.pages.append(self.page)
+        self.y = float(TOP)
+        self.on_page(len(self.pages))
+        return True
 
-    def text(
-        self,
-        x: float,
-        text: str,
-        room: float,
-        right: bool = False,
-        size: float = BODY,
-        bold: bool = False,
-        colour: str = INK,
-    ) -> None:
-        """Write one line with its left or right edge at x, smaller if too wide."""
-        text = showable(text)
-        width = sum(map(self.widths[bold].__getitem__, text)) * size / 1000
-        if width > room:
-            size, width = size * room / width, room
-        if text:
-            at = x - width if right else x
-            self.texts.append((at, self.y, text, size, bold, colour))
+    def measure(self, text: str, style: Style) -> tuple[bytes, float]:
+        """Return the codes of a text, and its width."""
+        size, font, _ = style
+        coded = text if text.isascii() else text.translate(self.codes)
+        codes = coded.encode("latin-1")
+        return codes, sum(map(self.widths[font].__getitem__, codes)) * size / 1000
 
-    def wrap(self, text: str, room: float, most: int = LONGEST_TEXT) -> list[str]:
-        """Break text of body size into most lines at most, at blanks where it can."""
-        widths, room = self.widths[0], room * 1000 / BODY
-        lines: list[str] = []
-        text = showable(text)
-        while sum(map(widths.__getitem__, text)) > room:
-            fits, left = 0, room - widths[text[0]]
-            while left >= 0:
-                fits += 1
-                left -= widths[text[fits]]
-            if len(lines) == most - 1:
-                return [*lines, text[: fits - 1] + "…"]
-            cut = text.rfind(" ", 0, fits + 1)
-            cut = cut if cut > 0 else fits
+    def wrap(self, text: str, room: float) -> list[str]:
+        """Break a text of BODY into lines, at spaces where it can be."""
+        from bisect import bisect
+
+        def width(end: int) -> float:
+            return self.measure(text[:end], BODY)[1]
+
+        lines = []
+        while width(len(text)) > room:
+            fits = bisect(range(len(text)), room, key=width) - 1
+            space = text.rfind(" ", 0, fits + 1)
+            cut = space if space > 0 else fits
             lines.append(text[:cut])
             text = text[cut:].lstrip()
         return [*lines, text] if text else lines
 
-    def cells(
-        self,
-        columns: Iterable[Place],
-        texts: Iterable[str],
-        size: float = BODY,
-        bold: bool = False,
-        colour: str = INK,
-    ) -> None:
-        """Write a row of a table."""
-        for (_, x, room, right), text in zip(columns, texts):
-            self.text(x, text, room, right, size, bold, colour)
+    def box(self, down: float, height: float, colour: bytes, span: Span = WIDE) -> None:
+        """Fill a box whose top is that far below y."""
+        (left, right), bottom = span, self.y - down - height
+        box = (colour, left, bottom, right - left, height)
+        self.page.append(b"%s rg %.2f %.2f %.2f %.2f re f" % box)
 
-    def paragraphs(
-        self, x: float, texts: Iterable[str], room: float, most: int, colour: str = INK
-    ) -> None:
-        """Write texts below each other, each on most lines at most."""
-        for text in texts:
-            for line in self.wrap(text, room, most):
-                self.text(x, line, room, colour=colour)
-                self.y -= LEADING + 1
+    def line(self, down: float, style: Style, columns: Columns, *texts: str) -> None:
+        """Go down and write texts in columns, smaller where they're too wide."""
+        self.y -= down
+        for (_, x, room), text in zip(columns, texts):
+            if not text:
+                continue
+            size, font, colour = style
+            codes, width = self.measure(text, style)
+            if width > abs(room):
+                size, width = size * abs(room) / width, abs(room)
+            left = x if room > 0 else x - width
+            for special in (b"\\", b"(", b")"):
+                codes = codes.replace(special, b"\\" + special)
+            drawn = (font, size, colour, left, self.y, codes)
+            self.page.append(b"BT /F%d %.2f Tf %s rg %.2f %.2f Td (%s) Tj ET" % drawn)
 
-    def stripe(self, height: float, colour: str) -> None:
-        """Fill the height below y, from margin to margin."""
-        width = RIGHT - LEFT + 2 * BLEED
-        self.boxes.append((LEFT - BLEED, self.y - height, width, height, colour))
+    def headings(self, title: str, columns: Columns) -> None:
+        """Draw the title of a table and the headings of its columns."""
+        self.line(12, TITLE, EDGES, title)
+        self.line(17, HEADING, columns, *(heading for heading, _, _ in columns))
+        self.box(5, 0.6, INK)
+        self.y -= 6
 
-    def headings(self, title: str, columns: Sequence[Place]) -> None:
-        """Write the title of a table and the headings of its columns."""
-        self.y -= 12
-        self.text(LEFT, title, RIGHT - LEFT, size=11, bold=True)
-        self.y -= 17
-        self.cells(columns, [column[0] for column in columns], 7.5, True, GREY)
-        self.y -= 5
-        self.stripe(0.6, INK)
-        self.y -= 1
+    def table(self, title: str, columns: Columns, rows: Sequence[TableRow]) -> None:
+        """Draw headings and rows; the last row leaves room for sums.
 
-    def sums(self, columns: Sequence[Place], texts: Iterable[str]) -> None:
-        """Write a row of sums below a line."""
-        self.stripe(0.6, INK)
-        self.y -= 13
-        self.cells(columns, texts, 9, True)
+        Only a row of more than TALLEST lines may go over to the next page.
+        """
+        self.headings(title, columns)
+        for index, (first, below, others, bar) in enumerate(rows):
+            lines = [(text, BODY) for text in self.wrap(first, columns[0][2])]
+            lines += [(text, FAINT) for text in self.wrap(below, columns[0][2])]
+            above = 0 if bar is None else ABOVE_BAR
+            ahead = SUMS_HEIGHT if index + 1 == len(rows) else 0
+            for start in range(0, len(lines), TALLEST):
+                part = lines[start : start + TALLEST]
+                height = above + len(part) * LEADING + BELOW
+                if self.need(height + ahead):
+                    self.headings(f"{title} (continued)", columns)
+                if bar:
+                    self.box(above + 3.7, 8, ACCENT, (BAR_LEFT, BAR_LEFT + bar))
+                elif bar is None and index % 2:
+                    self.box(0, height, PALE)
+                self.y -= above
+                for text, style in part:
+                    self.line(LEADING, style, columns, text, *others)
+                    others = ()  # they stand beside the first line
+                self.y -= BELOW
+
+    def sums(self, columns: Columns, *texts: str) -> None:
+        """Draw a row of sums below a rule."""
+        self.box(0, 0.6, INK)
+        self.line(13, STRONG, columns, *texts)
         self.y -= 22
 
 
-def draw_panel(sheets: Sheets, invoice: Invoice) -> None:
-    """Draw the range and the sums that the invoice is about."""
-    parts = invoice.sections if len(invoice.sections) > 1 else []
-    columns = [(title, x, 82, True) for (title, _), x in zip(parts, (320, 415))]
-    sums = [format_amount(total(side(invoice.lines, is_charge))) for _, is_charge in parts]
-    sheets.stripe(60, PALE)
-    sheets.y -= 20
-    sheets.text(LEFT + 4, "Range", 182, colour=GREY)
-    sheets.cells(columns, [column[0] for column in columns], colour=GREY)
-    sheets.text(RIGHT - 4, "Total (USD)", 115, True, colour=GREY)
-    sheets.y -= 21
-    low = sheets.y - 39
-    sheets.cells(columns, sums, 11)
-    sheets.text(RIGHT - 4, format_amount(total(invoice.lines)), 115, True, 17, True)
-    period = invoice.period.replace(" to ", "\nto ", 1).split("\n")
-    sheets.y += (len(period) - 1) * LEADING / 2
-    sheets.paragraphs(LEFT + 4, period, 182, 1)
-    sheets.y = low
+class Invoice(Pages):
+    """A statement drawn as an invoice to a user of the service."""
 
+    def __init__(
+        self, statement: Statement, user: Row, on_page: Callable[[int], object]
+    ) -> None:
+        self.statement, self.lines = statement, statement.shown
+        self.number, self.bill_to = invoice_number(statement.end), bill_to(user)
+        self.titles = [SECTIONS[section] for section in statement.sections]
+        self.created = time.localtime(statement.now)
+        self.period = one_line(statement.period)
+        texts = [*self.bill_to, self.period]  # all that may have any characters
+        for line in self.lines:
+            texts += (line.item, line.detail)
+        super().__init__(texts, on_page)
+        self.head()
+        for section in statement.sections:
+            self.section(section)
+        self.months()
+        self.end()
+        self.margins()
 
-def draw_head(sheets: Sheets, invoice: Invoice) -> None:
-    """Draw what stands above the tables."""
-    sheets.boxes.append((0, HEIGHT - 6, WIDTH, 6, ACCENT))
-    sheets.y = HEIGHT - 72
-    sheets.text(LEFT, "Invoice", 120, size=28, bold=True)
-    sheets.text(LEFT + 112, str(invoice.number), 120, size=28, colour=GREY)
-    sheets.text(RIGHT, ISSUER[0], 120, True, 15, True, ACCENT)
-    lows = []
-    for x, room, name, texts in (
-        (LEFT, 130, "From", ISSUER), (190, 180, "Bill to", invoice.bill_to),
-        (390, 60, "Date", [invoice.date]), (462, 85, "Terms", [TERMS]),
-    ):  # fmt: skip
-        sheets.y = HEIGHT - 108
-        sheets.text(x, name, room, colour=GREY)
-        sheets.y -= LEADING + 3
-        sheets.paragraphs(x, texts, room, 3)
-        lows.append(sheets.y)
-    sheets.y = min(lows) - 8
-    draw_panel(sheets, invoice)
+    def subtotals(self, lines: list[Line]) -> list[str]:
+        """Return the sums of lines, one for each section."""
+        parts = [in_section(lines, section) for section in self.statement.sections]
+        return [format_amount(total(part)) for part in parts]
 
+    def head(self) -> None:
+        """Draw what stands above the tables."""
+        self.y = HEIGHT
+        self.box(0, 6, ACCENT, (0, WIDTH))
+        self.line(72, (28, 1, INK), EDGES, "Invoice")
+        self.line(0, (28, 0, GREY), [("", LEFT + 112, 120)], f"{self.number}")
+        self.line(0, (15, 1, ACCENT), EDGES[1:], ISSUER[0])
+        top, room = self.y - 36, HEAD_COLUMNS[1][2]
+        bill_to = [line for text in self.bill_to for line in self.wrap(text, room)]
+        date = time.strftime("%Y-%m-%d", self.created)
+        parties = (ISSUER, bill_to, [date], TERMS)
+        for column, texts in zip(HEAD_COLUMNS, parties):
+            self.y = top
+            self.line(0, FAINT, [column], column[0])
+            self.y -= 2
+            for text in texts:
+                self.line(LEADING + 1, BODY, [column], text)
+        self.y = top - 21.2 - max(map(len, parties)) * (LEADING + 1)
+        self.panel()
 
-def draw_table(sheets: Sheets, title: str, lines: list[Line]) -> None:
-    """Draw a section: its rows in stripes, then its subtotal."""
-    sheets.need(90)
-    sheets.headings(title, ITEM_COLUMNS)
-    room = ITEM_COLUMNS[0][2]
-    for index, line in enumerate(lines):
-        texts = [(text, INK) for text in sheets.wrap(line.item, room)]
-        texts += [(text, GREY) for text in sheets.wrap(line.detail, room)]
-        # Only very long rows go over to the next page; the subtotal follows a row.
-        tail = 30 if line is lines[-1] else 0
-        for place, (text, colour) in enumerate(texts):
-            first, last = place == 0, place + 1 == len(texts)
-            together = min(len(texts), 12) if first else 1
-            if sheets.need(together * LEADING + 2 * PADDING + tail):
-                sheets.headings(title + " (continued)", ITEM_COLUMNS)
-            if index % 2:
-                sheets.stripe(LEADING + PADDING * (first + last), PALE)
-            sheets.y -= LEADING - 2.5 + PADDING * first
-            sheets.texts.append((LEFT, sheets.y, text, BODY, False, colour))
-            if first:
-                quantity, rate = format_amount(line.quantity, ""), format_amount(line.rate, "")
-                figures = (line.date or "-", quantity, rate, format_amount(line.amount))
-                sheets.cells(ITEM_COLUMNS[1:], figures)
-            sheets.y -= 2.5 + PADDING * last
-    sheets.sums(SUMS, ("Total " + title.lower(), format_amount(total(lines))))
+    def panel(self) -> None:
+        """Draw the range and the sums that the invoice is about."""
+        cents, rounded = format_cents(total(self.lines))
+        bottom = self.y - 80
+        columns = [("Range", LEFT + 4, 182), (f"Total (USD{rounded})", RIGHT - 4, -115)]
+        if len(self.titles) > 1:
+            columns += [(title, x, -82) for title, x in zip(self.titles, (320, 415))]
+        self.box(0, 60, PALE)
+        self.line(20, FAINT, columns, *(heading for heading, _, _ in columns))
+        self.line(21, (17, 1, INK), columns[1:], cents)
+        self.line(0, FIGURE, columns[2:], *self.subtotals(self.lines))
+        first, _, last = self.period.partition(" to ")
+        self.line(-LEADING / 2, BODY, columns, first)
+        self.line(LEADING + 1, BODY, columns, f"to {last}")
+        self.y = bottom
 
+    def section(self, section: str) -> None:
+        """Draw the lines of a section, if there are any, and their subtotal."""
+        lines, title = in_section(self.lines, section), SECTIONS[section]
+        rows: list[TableRow] = []
+        for line in lines:
+            numbers = (line.quantity, line.rate)
+            cells = [line.date or "-", *(format_amount(x, "") for x in numbers)]
+            cells.append(format_amount(line.amount))
+            rows.append((line.item, line.detail, cells, None))
+        if rows:
+            self.need(90)
+            self.table(title, ITEM_COLUMNS, rows)
+            self.sums(EDGES, f"Total {title.lower()}", format_amount(total(lines)))
 
-def draw_months(sheets: Sheets, invoice: Invoice) -> None:
-    """Draw the sums of each month, with a bar as long as its charges."""
+    def months(self) -> None:
+        """Draw the sums of each month, with a bar as long as its charges."""
+        months: dict[str, list[Line]] = {}
+        for line in self.lines:
+            months.setdefault(line.date[:7] or "No date", []).append(line)
+        charges = [total(in_section(lines, "charges")) for lines in months.values()]
+        rows: list[TableRow] = []
+        for (month, lines), charged in zip(months.items(), charges):
+            bar = float(charged / max(charges)) * BAR_ROOM if charged > 0 else 0
+            rows.append((month, "", self.subtotals(lines), bar))
+        edges = (RIGHT - 97, RIGHT)[-len(self.titles) :]
+        columns = [("Month", LEFT, 50)]
+        columns += [(title, x, -92) for title, x in zip(self.titles, edges)]
+        if rows:
+            # On one page with the grand total, if it fits on one.
+            self.need(min(140 + 17 * len(rows), TOP - BOTTOM))
+            self.table("Summary by month", columns, rows)
+            self.sums(columns, "Total", *self.subtotals(self.lines))
 
-    def sums(lines: list[Line]) -> list[str]:
-        return [format_amount(total(side(lines, part))) for _, part in invoice.sections]
+    def end(self) -> None:
+        """Draw the grand total and the notes below it."""
+        self.need(70)
+        if not self.lines:
+            titles = " or ".join(self.titles).lower()
+            self.line(20, FIGURE, EDGES, f"No {titles} in this range.")
+            self.y -= 30
+        cents, rounded = format_cents(total(self.lines))
+        self.sums(EDGES, f"Grand total (USD{rounded})", cents)
+        self.line(0, FAINT, EDGES, f"All amounts are in US dollars. {' '.join(TERMS)}.")
+        not_billed = self.statement.not_billed()
+        if self.statement.reaches_today and not_billed is not None:
+            text = f"Charges not billed yet: {format_amount(not_billed)}."
+            self.line(LEADING + 1, FAINT, EDGES, text)
+        unread = sum(line.amount is None for line in self.lines)
+        if unread:
+            text = f"Rows without a readable amount, in no sum: {unread}."
+            self.line(LEADING + 1, FAINT, EDGES, text)
 
-    edges = (RIGHT - 97, RIGHT)[-len(invoice.sections) :]
-    columns = [("Month", LEFT, 50, False)]
-    columns += [(title, x, 92, True) for (title, _), x in zip(invoice.sections, edges)]
-    months: dict[str, list[Line]] = {}
-    for line in invoice.lines:
-        months.setdefault(line.date[:7] or "No date", []).append(line)
-    bars = {month: total(side(lines, True)) for month, lines in months.items()}
-    longest = max(bars.values())
-    sheets.need(min(140 + 17 * len(months), TOP - BOTTOM))
-    sheets.headings("Summary by month", columns)
-    for month, lines in months.items():
-        if sheets.need(60):
-            sheets.headings("Summary by month (continued)", columns)
-        sheets.y -= 12
-        sheets.cells(columns, (month, *sums(lines)))
-        if bars[month] > 0:
-            length = float(bars[month] / longest) * BAR_ROOM
-            sheets.boxes.append((BAR_LEFT, sheets.y - 1.5, length, 8, ACCENT))
-        sheets.y -= 5
-    sheets.sums(columns, ("Total", *sums(invoice.lines)))
+    def margins(self) -> None:
+        """Draw the foot of each page, and the head of each but the first."""
+        for number, page in enumerate(self.pages, 1):
+            self.page = page
+            if number > 1:
+                self.y = HEIGHT - 38
+                self.line(0, STRONG, EDGES, f"Invoice {self.number}")
+                self.line(0, (9, 1, ACCENT), EDGES[1:], ISSUER[0])
+                self.box(8, 0.6, RULE)
+            self.y = 32
+            self.box(-14, 0.6, RULE)
+            number_text = f"Page {number} of {len(self.pages)}"
+            self.line(0, FOOT, EDGES, ", ".join(ISSUER), number_text)
 
+    def info(self) -> dict[str, str]:
+        """Return what the file says of itself; its producer stays borb, as licensed."""
+        from borb.pdf.primitives import hexstr
 
-def draw_end(sheets: Sheets, invoice: Invoice) -> None:
-    """Draw the grand total and the notes below it."""
-    unread = sum(line.amount is None for line in invoice.lines)
-    notes = [f"All amounts are in US dollars. {TERMS}."]
-    if invoice.current is not None:
-        notes.append(f"Charges not billed yet: {format_amount(invoice.current)}.")
-    if unread:
-        notes.append(f"Rows without a readable amount, in no sum: {unread}.")
-    sheets.need(70)
-    if not invoice.lines:
-        names = " or ".join(title.lower() for title, _ in invoice.sections)
-        sheets.y -= 20
-        sheets.text(LEFT, f"No {names} in this range.", RIGHT - LEFT, size=11)
-        sheets.y -= 30
-    grand = format_amount(total(invoice.lines))
-    sheets.sums(SUMS, ("Grand total (USD)", grand))
-    sheets.paragraphs(LEFT, notes, RIGHT - LEFT, 1, GREY)
+        info = {"Title": f"Invoice {self.number}", "Author": ISSUER[0]}
+        info["Subject"] = f"{' and '.join(self.titles)}, {self.period}"
+        # In hexadecimal, because borb does not escape text and fails beyond Latin-1.
+        for key, text in info.items():
+            info[key] = hexstr(f"\ufeff{text}".encode("utf-16-be").hex())
+        zone = time.strftime("%z", self.created)
+        date = time.strftime("D:%Y%m%d%H%M%S", self.created) + f"{zone[:3]}'{zone[3:]}'"
+        return {**info, "CreationDate": date, "ModDate": date}
 
+    def as_file(self) -> bytes:
+        """Return the invoice as a PDF file."""
+        import hashlib
+        import io
 
-def draw_margins(sheets: Sheets, invoice: Invoice) -> None:
-    """Write the foot of each page, and the head of each but the first."""
-    for index, page in enumerate(sheets.pages, 1):
-        sheets.boxes, sheets.texts = page
-        if index > 1:
-            sheets.y = HEIGHT - 38
-            sheets.text(LEFT, f"Invoice {invoice.number}", 200, False, 9, True)
-            sheets.text(RIGHT, ISSUER[0], 200, True, 9, True, ACCENT)
-            sheets.y -= 8
-            sheets.stripe(0.6, RULE)
-        sheets.y = 46
-        sheets.stripe(0.6, RULE)
-        sheets.y = 32
-        place = f"Page {index} of {len(sheets.pages)}"
-        sheets.text(LEFT, ", ".join(ISSUER), 300, False, 7.5, colour=GREY)
-        sheets.text(RIGHT, place, 100, True, 7.5, colour=GREY)
+        from borb.pdf import PDF, Document, Page
+        from borb.pdf.primitives import hexstr, name
 
-
-def draw(
-    invoice: Invoice,
-    widths: tuple[Widths, Widths],
-    on_page: Callable[[int], object],
-) -> list[Page]:
-    """Lay an invoice out on pages; on_page hears how many there are so far."""
-    sheets = Sheets(widths, on_page)
-    draw_head(sheets, invoice)
-    for title, is_charge in invoice.sections:
-        lines = side(invoice.lines, is_charge)
-        if lines:
-            draw_table(sheets, title, lines)
-    if invoice.lines:
-        draw_months(sheets, invoice)
-    draw_end(sheets, invoice)
-    draw_margins(sheets, invoice)
-    return sheets.pages
-
-
-def encoded(text: str) -> list[tuple[str, str]]:
-    """Split text into pairs of a font and its codes, as characters up to U+00FF."""
-    if text.isascii():
-        return [("F", text)]
-    codes = {ord(char): 128 + index for index, char in enumerate(LATIN)}
-    return [
-        (
-            ("L", run.translate(codes))
-            if run[0] in LATIN
-            else ("F", run.encode("cp1252").decode("latin-1"))
+        document, digest = Document(), hashlib.sha256()
+        for operators in self.pages:
+            page = Page()
+            contents = page["Contents"]
+            contents["DecodedBytes"] = b"\n".join(operators)
+            digest.update(contents["DecodedBytes"])
+            # borb's writer takes time by the square of the number of values, so that
+            # a page keeps no more than it must and inherits the rest.
+            page.clear()
+            page.update(Type=name("Page"), Contents=contents)
+            document.append_page(page)
+        trailer = document["Trailer"]
+        trailer["ID"] = [hexstr(digest.hexdigest()[:32])] * 2
+        trailer["Info"].update(self.info())
+        fonts = {f"F{index}": font for index, font in enumerate(self.fonts)}
+        trailer["Root"]["Pages"].update(
+            Resources={"Font": fonts}, MediaBox=[0, 0, WIDTH, HEIGHT]
         )
-        for run in re.findall(f"[{LATIN}]+|[^{LATIN}]+", text)
-    ]
-
-
-def operators(page: Page) -> bytes:
-    """Return the PDF operators that draw a page."""
-    boxes, texts = page
-    out = ["%s rg %.2f %.2f %.2f %.2f re f" % (box[4], *box[:4]) for box in boxes]
-    out.append("BT")
-    state = None
-    for x, y, text, size, bold, colour in texts:
-        out.append("1 0 0 1 %.2f %.2f Tm" % (x, y))
-        for font, codes in encoded(text):
-            if state != (font, size, bold, colour):
-                state = font, size, bold, colour
-                out.append(f"/{font}{bold:d} {size:.2f} Tf {colour} rg")
-            codes = codes.replace("\\", "\\\\").replace("(", "\\(")
-            out.append("(%s) Tj" % codes.replace(")", "\\)"))
-    out.append("ET")
-    return "\n".join(out).encode("latin-1")
-
-
-def font_widths(font: str) -> Widths:
-    """Return the widths of all that a font can show."""
-    from borb.pdf import Standard14Fonts
-
-    # borb has these under other names; here are others as wide in either weight.
-    twins = {"ƒ": "0", "¹": "(", "²": "(", "³": "(", "µ": "μ"}
-    chars = bytes(range(32, 256)).decode("cp1252", "ignore") + LATIN
-    # At size 1000, because borb rounds up to whole points.
-    width = Standard14Fonts.get(font).get_width
-    return {char: width(twins.get(char, char), font_size=1000) for char in chars}
-
-
-def pdf_fonts() -> dict[str, object]:
-    """Return the fonts: F0 and F1 (bold) in cp1252, L0 and L1 with LATIN."""
-    from borb.pdf import Standard14Fonts
-    from borb.pdf.font.adobe_glyph_list import AdobeGlyphList
-    from borb.pdf.primitives import name
-
-    names = AdobeGlyphList.ADOBE_CHARACTER_TO_CHARACTER_NAME
-    latin = {"Type": name("Encoding"), "BaseEncoding": name("WinAnsiEncoding")}
-    latin["Differences"] = [128, *(name(names[char]) for char in LATIN)]
-    fonts = {}
-    for index, font in enumerate(HELVETICA):
-        fonts[f"F{index}"] = Standard14Fonts.get(font)
-        fonts[f"L{index}"] = Standard14Fonts.get(font)
-        fonts[f"L{index}"]["Encoding"] = latin
-    return fonts
-
-
-def pdf_facts(invoice: Invoice, created: datetime) -> dict[str, str]:
-    """Return what the file says of itself; its producer stays borb, by its licence."""
-    from borb.pdf.primitives import hexstr
-
-    titles = " and ".join(title for title, _ in invoice.sections)
-    facts = {
-        "Title": f"Invoice {invoice.number}",
-        "Author": ISSUER[0],
-        "Subject": f"{titles}, {invoice.period}",
-    }
-    # In hexadecimal, because borb does not escape text and fails beyond Latin-1.
-    for key, text in facts.items():
-        facts[key] = hexstr(f"\ufeff{text}".encode("utf-16-be").hex())
-    zone = created.astimezone().strftime("%z")
-    date = created.astimezone().strftime("D:%Y%m%d%H%M%S") + f"{zone[:3]}'{zone[3:5]}'"
-    return {**facts, "CreationDate": date, "ModDate": date}
+        stream = io.BytesIO()
+        PDF.write(what=document, where_to=stream)
+        return stream.getvalue()
 
 
 def load_borb() -> None:
-    """Import borb, and keep it to its task. Raises UsageError when it is not there."""
+    """Import borb, and keep it to its task. Raise UsageError when it isn't there."""
     try:
         from borb.pdf import UsageStatistics
     except ImportError:
-        hint = "python3 -m pip install 'borb>=3.0.9,<4'"
-        raise UsageError(f"the PDF needs borb, to be had by: {hint}", "borb") from None
+        msg = "the PDF needs borb; run: python3 -m pip install 'borb>=3.0.9,<4'"
+        raise UsageError(msg, "borb") from None
     # Else borb reports over the network when Python ends, and takes over Ctrl-C.
     UsageStatistics.opt_out()
 
 
-def invoice_pdf(
-    invoice: Invoice, created: datetime, on_page: Callable[[int], object]
-) -> tuple[bytes, int]:
-    """Return an invoice as a PDF file, and the number of its pages."""
-    load_borb()
-    import hashlib
-    import io
-
-    from borb.pdf import PDF, Document, Page
-    from borb.pdf.primitives import hexstr, name
-
-    regular, bold = map(font_widths, HELVETICA)
-    pages = draw(invoice, (regular, bold), on_page)
-    document, digest = Document(), hashlib.sha256()
-    for drawn in pages:
-        page = Page()
-        contents = page["Contents"]
-        contents["DecodedBytes"] = operators(drawn)
-        digest.update(contents["DecodedBytes"])
-        # borb's writer takes time by the square of the number of values, so that
-        # a page keeps no more than it must and inherits the rest.
-        page.clear()
-        page.update(Type=name("Page"), Contents=contents)
-        document.append_page(page)
-    trailer = document["Trailer"]
-    trailer["ID"] = [hexstr(digest.hexdigest()[:32])] * 2
-    trailer["Info"].update(pdf_facts(invoice, created))
-    trailer["Root"]["Pages"].update(
-        Resources={"Font": pdf_fonts()}, MediaBox=[0, 0, WIDTH, HEIGHT]
-    )
-    stream = io.BytesIO()
-    PDF.write(what=document, where_to=stream)
-    return stream.getvalue(), len(pages)
+MANY_ROWS = 2000  # from here on a PDF takes long enough to show progress
+STDOUT = ("-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
 
 
-def generate_pdf(client: Client, args: argparse.Namespace) -> Iterator[Shown]:
-    """`generate pdf-invoices`: draws the invoice and says where it is."""
-    from datetime import datetime
-
-    if args.output == "-" and args.raw:
-        raise UsageError("--raw does not go with --output -: there is one stdout")
+def generate_pdf(client: Client, args: argparse.Namespace) -> Iterator[Result | bytes]:
+    """Draw an invoice; tell where it is, or yield the file if it's for stdout."""
+    to_stdout = args.output in STDOUT
+    if to_stdout and args.raw:
+        raise UsageError("--raw excludes --output -: there is one stdout")
     if not args.dry_run:
         load_borb()
-    bills = Bills(client, args)
-    world, number = client.env, invoice_number(bills.end)
-    created = datetime.fromtimestamp(int(world.now())).astimezone()
-    invoice = Invoice(
-        number,
-        find_user(client),
-        bills.period,
-        f"{created:%Y-%m-%d}",
-        bills.lines,
-        bills.current,
-        bills.only,
-    )
-    for text in () if args.quiet else invoice.unshowable():
-        world.note(f"letters that the PDF cannot show, '?' there: {text}")
-    busy = len(bills.lines) > MANY_ROWS
-    content, pages = invoice_pdf(
-        invoice, created, lambda page: world.progress(f"page {page}") if busy else None
-    )
-    ends = args.start_date, args.end_date
-    path = args.output or invoice_file(number, *ends, bills.only)
-    sum_text = f"{total(bills.lines):f}"
-    value = {"path": path, "pages": pages, "rows": len(bills.lines), "total": sum_text}
-    if path == "-":
+    statement, env = fetch_statement(client, args), client.env
+
+    def on_page(number: int) -> None:
+        if len(statement.shown) > MANY_ROWS:
+            env.progress(f"page {number}")
+
+    invoice = Invoice(statement, find_user(client), on_page)
+    if not args.quiet:
+        for text in invoice.unshowable:
+            env.note(f"characters the PDF font lacks, shown as '?': {text}")
+    content = invoice.as_file()
+    if to_stdout:
         yield content
-    else:
-        write_file(path, content)
-        yield Result(value, path)
-
-
-MANY_ROWS = 2000
+        return
+    ends = args.start_date, args.end_date
+    path = args.output or invoice_file(invoice.number, *ends, statement.only)
+    write_file(path, content)
+    count, sum_text = len(statement.shown), f"{total(statement.shown):f}"
+    pages = len(invoice.pages)
+    value = {"path": path, "pages": pages, "rows": count, "total": sum_text}
+    yield Result(value, path)
 
 
 PDF_COMMANDS = (
@@ -5049,23 +6109,26 @@ PDF_COMMANDS = (
 
 # --- account, keys and teams ----------------------------------------------------------
 
+API_KEYS, TEAM, TFA = "/api/v0/auth/apikeys/", "/api/v0/team/", "/api/v0/tfa/"
 
+MONEY = ("balance", "balance_threshold", "credit")
 USER_COLUMNS = (
-    Column("Field", "Field", essential=True),
-    Column("Value", "Value", essential=True),
+    Column("Field", "Field", "", "name of the field", essential=True),
+    Column("Value", "Value", "", "its value; amounts in dollars", essential=True),
 )
 
 
 def show_user(client: Client, args: argparse.Namespace) -> Iterator[Shown]:
     """Show the fields of the account that have a value."""
     user = find_user(client)
-    # Whatever has a fraction there is dollars.
-    shown = {
-        name: format_amount(parse_amount(value)) if isinstance(value, float) else value
-        for name, value in sorted(user.items())
-    }
+    shown = dict(sorted(user.items()))
+    for name, value in shown.items():
+        # Whatever has a fraction there is dollars.
+        if name in MONEY or isinstance(value, float):
+            amount = parse_amount(value)
+            shown[name] = value if amount is None else f"{amount:f}"
     if args.quiet:
-        line = [user.get(name) for name in ("id", "email", "balance", "credit")]
+        line = [shown.get(name) for name in ("id", "email", "balance", "credit")]
         yield Result(user, " ".join(cell(value) for value in line))
         return
     rows = [
@@ -5100,53 +6163,877 @@ def set_api_key(client: Client, args: argparse.Namespace) -> Iterator[Shown]:
         find_user(client)
     if not args.dry_run:
         write_file(path, f"{key}\n".encode(), mode=0o600)
+        if os.path.exists(session_file(env.environ)):  # it would override the file
+            os.unlink(session_file(env.environ))
     if env.environ.get("VAST_API_KEY"):
         env.note("the environment's VAST_API_KEY overrides the file")
     done = "would be saved" if args.dry_run else "saved"
     yield Result({"path": path}, f"API key {done} to {path}")
 
 
+def joined(field: str) -> Callable[[Row, float], object]:
+    """Return a column's source: the names in a list or in {"api": {…}} as one text."""
+
+    def source(row: Row, now: float) -> object:
+        value = row.get(field)
+        if isinstance(value, dict):
+            value = value.get("api", value)
+        names = value if isinstance(value, (dict, list)) else [value]
+        return ",".join(str(name) for name in names if name is not None)
+
+    return source
+
+
+ADDRESS_COLUMNS = (
+    Column("IP", "ip|ip_address", "", "IP address", essential=True),
+    Column("First_seen", lambda row, now: at("first_seen")(row, now)
+           or row.get("timestamp"), "", "when you first called from it"),
+    Column("Location", "first_location", "", "where it was then"),
+)  # fmt: skip
+SUBACCOUNT_COLUMNS = (
+    Column("ID", "id", "d", "id of the account", essential=True),
+    Column("Name", "username", "", "user name"),
+    Column("Credit", "credit", ".2f", "credit in dollars"),
+    Column("Created", at("created_at"), "", "when it was created"),
+    Column("Deleted", at("deleted_at"), "", "when it was deleted"),
+)
+AUDIT_COLUMNS = (
+    Column("Date", at("created_at"), "", "when it was", essential=True),
+    Column("IP", "ip_address", "", "IP address it came from", essential=True),
+    Column("Key", "api_key_id", "d", "id of the API key", essential=True),
+    Column("Route", "api_route", "", "what was called", essential=True),
+    Column("Arguments", "args", "", "with what, secrets masked", essential=True),
+)
+
+
+def mask_secrets(value: Any, name: str = "") -> Any:
+    """Return a decoded value with whatever lets others in masked, by its name or, as
+    arguments may be JSON in a text, by what it mentions."""
+    if isinstance(value, dict):
+        return {key: mask_secrets(value[key], f"{name} {key}") for key in value}
+    if isinstance(value, list):
+        return [mask_secrets(inner, name) for inner in value]
+    text = str(value)
+    found = re.search("[0-9a-f]{64}", text) or is_secret_variable(text, text)
+    return MASK if found or is_secret_variable(name, "") else value
+
+
+def find_audit_logs(client: Client, args: argparse.Namespace) -> list[Row]:
+    """Return what was done with the account's keys."""
+    rows = rows_of(client.send(Call("GET", "/api/v0/audit_logs/")), "")
+    return [{**row, "args": mask_secrets(row.get("args"))} for row in rows]
+
+
+KEY_COLUMNS = (
+    Column("ID", "id", "d", "id of the API key", essential=True),
+    Column("Name", "name", "", "its name", essential=True),
+    Column("Team", "team_name|team_id", "", "the team that it is for"),
+    Column("Created", at("created_at"), "", "when it was created"),
+    Column("Rights", joined("rights"), "", "what it may do", essential=True),
+)
+
+
+def find_api_keys(client: Client, args: argparse.Namespace) -> list[Row]:
+    """Return the rows of API keys, or of the one with an id, without the keys."""
+    path = f"{API_KEYS}{args.id}/" if "id" in args else API_KEYS
+    rows = rows_of(client.send(Call("GET", path)), "apikeys|{id}")
+    return [{**row, "key": MASK} if "key" in row else row for row in rows]
+
+
+# The names in permissions, from the outside in; None: any. Source: the vendor's guide.
+PERMISSION_NAMES = (
+    ["api"],
+    """instance_read instance_write user_read user_write billing_read billing_write
+    machine_read machine_write misc team_read team_write""".split(),
+    None,
+    ["constraints"],
+    None,
+    ["eq", "lte", "gte"],
+)
+
+
+def permissions(text: str) -> Row:
+    """Read permissions from a file, or from JSON itself. Raises UsageError."""
+    try:
+        value = json.loads(text if text.lstrip()[:1] == "{" else read_text(text))
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"the permissions are not JSON: {error}") from None
+    check_permissions("the permissions", value, PERMISSION_NAMES)
+    return {"api": value["api"]}
+
+
+def check_permissions(name: str, value: Any, levels: Sequence[Any]) -> None:
+    """Check a part of permissions and all that is in it. Raises UsageError."""
+    if not levels:
+        return
+    if not isinstance(value, dict) or (levels is PERMISSION_NAMES and not value):
+        form = '{"api": {CATEGORY: {ROUTE: {"constraints": {PARAMETER: {"eq": 1}}}}}}'
+        raise UsageError(f"{name} must be an object, as in {form}")
+    for inner in value:
+        if levels[0] and inner not in levels[0]:
+            hint = f"{did_you_mean(inner, levels[0])}; known: {' '.join(levels[0])}"
+            raise UsageError(f"unknown permission '{inner}'{hint}")
+        check_permissions(f"'{inner}'", value[inner], levels[1:])
+
+
+def key_in_use(client: Client) -> Row:
+    """Return the row of the API key in use, {} when the service doesn't show it."""
+    try:
+        number = find_user(client).get("key_id", "")
+        rows = rows_of(client.send(Call("GET", API_KEYS)), "apikeys")
+    except (UsageError, Interrupted):
+        raise
+    except VastError:
+        return {}
+    used = [row for row in rows if row.get("key") == client.key]
+    return (used or [row for row in rows if row.get("id") == number] or [{}])[0]
+
+
+def ask_about_key(client: Client, args: argparse.Namespace) -> str:
+    """Return the question before the key in use is deleted, none for any other."""
+    used = key_in_use(client).get("id")
+    if used == args.id:
+        return f"delete API key {used}? It is the one in use and stops working at once."
+    return "" if used else f"delete API key {args.id}? It may be the one in use."
+
+
+def ask_about_team(client: Client, args: argparse.Namespace) -> str:
+    """Return the question before a team is destroyed. What has to be typed is its name,
+    if the service shows to which team the API key belongs."""
+    name = str(key_in_use(client).get("team_name") or "").strip()
+    args.team = name if name.isprintable() and name else "destroy team"
+    team = f"team '{name}'" if name else "the team of this API key"
+    return f"destroy {team} and all its API keys, roles and members?"
+
+
+ROLE_COLUMNS = (
+    Column("ID", "id", "d", "id of the role", essential=True),
+    Column("Name", "name", "", "its name", essential=True),
+    Column("Permissions", joined("permissions"), "", "what it allows", essential=True),
+)
+MEMBER_COLUMNS = (
+    Column("ID", "id", "d", "id of the user", essential=True),
+    Column("E-mail", "email", "", "e-mail address", essential=True),
+    Column("Name", "fullname", "", "full name"),
+    Column("Roles", joined("roles"), "", "roles in the team", essential=True),
+)
+
+
+def find_role(client: Client, name: str) -> Row:
+    """Return the role of that name or id. Raises VastError."""
+    rows = rows_of(client.send(Call("GET", f"{TEAM}roles-full/")), "")
+    rows = [row for row in rows if isinstance(row.get("id"), int) and row.get("name")]
+    for field in ("name", "id"):
+        for row in rows:
+            if str(row[field]) == name:
+                return row
+    hint = did_you_mean(name, [str(row["name"]) for row in rows])
+    raise VastError(f"there is no role '{name}'{hint}", "not_found")
+
+
+def name_role(client: Client, args: argparse.Namespace) -> None:
+    """Put the name of a role in place of its id. Raises VastError."""
+    if args.role.isdecimal():
+        args.role = str(find_role(client, args.role)["name"])
+
+
+def show_role(client: Client, args: argparse.Namespace) -> Iterator[Shown]:
+    """Show a role."""
+    name_role(client, args)
+    path = fill_path(f"{TEAM}roles/{{role}}/", vars(args))
+    row = rows_of(client.send(Call("GET", path)), "{name}")[0]
+    yield Table([row], ROLE_COLUMNS, value=row)
+
+
+def complete_role(client: Client, args: argparse.Namespace) -> None:
+    """Put a role's id in place of its name, and complete the arguments: the service
+    wants name and permissions. Raises VastError."""
+    row = find_role(client, args.role)
+    args.role, args.name = row["id"], args.name or row["name"]
+    args.permissions = args.permissions or row.get("permissions")
+    if not isinstance(args.permissions, dict):
+        raise VastError(f"give --permissions: those of role {args.role} are hidden")
+
+
+TFA_COLUMNS = (
+    Column("ID", "id", "d", "id of the method", essential=True),
+    Column("Method", "method", "", "sms or totp", essential=True),
+    Column("Phone", "phone_number", "", "phone number, in part"),
+    Column("Primary", "is_primary", "", "used by default"),
+    Column("Locked", at("locked_until"), "", "locked until then"),
+    Column("Label", "label", "", "your name for it"),
+)
+
+
+def tfa_status(client: Client, args: argparse.Namespace) -> Iterator[Shown]:
+    """Show the methods of two-factor authentication."""
+    reply = client.send(Call("GET", f"{TFA}status/"))
+    yield Table(rows_of(reply, "methods"), TFA_COLUMNS, value=reply)
+    state = "on" if reply.get("tfa_enabled") else "off"
+    left = cell(reply.get("backup_codes_remaining"))
+    client.env.note(f"two-factor authentication is {state}; backup codes left: {left}")
+
+
+def secret_file(env: Environment) -> str:
+    """Return where the secret that belongs to a code is saved until `tfa login`."""
+    return os.path.join(home(env.environ), ".vast_tfa_secret")
+
+
+def saved_secret(env: Environment) -> tuple[str, str]:
+    """Return the method and the secret of the last code that was sent, or "" twice."""
+    method, _, secret = read_key_file(secret_file(env), env).partition(" ")
+    return method, secret
+
+
+def save_secret(client: Client, args: argparse.Namespace, reply: Row) -> None:
+    """Save the secret of a code that was sent, and how it was sent."""
+    method = "sms" if "phone_number" in args else "email"
+    content = f"{method} {reply.get('secret') or args.secret}\n"
+    write_file(secret_file(client.env), content.encode(), mode=0o600)
+
+
+def same_secret(client: Client, args: argparse.Namespace) -> None:
+    """Find the secret of the code that is to be sent again. Raises UsageError."""
+    args.secret = args.secret or saved_secret(client.env)[1]
+    if not args.secret:
+        raise UsageError(f"no code was sent; run: {PROGRAM} tfa send-sms")
+
+
+def ask_for_code(client: Client, args: argparse.Namespace) -> None:
+    """Complete what `tfa login` sends: the code, and the saved secret if that belongs
+    to it. Raises UsageError."""
+    name = "code" if args.backup_code is None else "backup_code"
+    method, secret = saved_secret(client.env)
+    if name == "code" and not args.secret and args.method_type in (None, method):
+        args.secret = secret or None
+        if secret and args.method_id is None:
+            args.method_type = method
+    sent = args.secret or args.method_id or args.method_type == "totp"
+    if name == "code" and not sent:
+        first = f"run `{PROGRAM} tfa send-email` first, or use -t totp"
+        raise UsageError(f"no code was sent; {first}")
+    question = f"{name.replace('_', ' ')}: "
+    setattr(args, name, secret_value(vars(args)[name] or "-", client.env, question))
+
+
+def save_session(client: Client, args: argparse.Namespace, reply: Row) -> None:
+    """Save the key of a session; forget the secret that it was opened with."""
+    env = client.env
+    key = check_key(str(reply["session_key"]))
+    write_file(session_file(env.environ), f"{key}\n".encode(), mode=0o600)
+    if os.path.exists(secret_file(env)):
+        os.unlink(secret_file(env))
+    if env.environ.get("VAST_API_KEY"):
+        env.note("the environment's VAST_API_KEY overrides the session")
+
+
+ROLE = Arg("role", "the role, by name or id", wire="")
+ALLOWED = 'what is allowed: a file of JSON, or JSON such as {"api": {"misc": {}}}'
+PHONE = Arg("-p --phone-number", "where to send it, such as +420601234567")
+SECRET = Arg("-s --secret", "secret of the code, by default the saved one", secret=True)
+SENT = "its secret is saved to ~/.vast_tfa_secret until you run tfa login"
+
 ACCOUNT_COMMANDS = (
     Command("show user", "show your account", show_user,
-        Arg("-q --quiet", "one line: id, e-mail, balance and credit", bool), *TABLE_ARGS,
-    ),
+        Arg("-q --quiet", "one line: id, e-mail, balance, credit", bool), *TABLE_ARGS,
+        columns=USER_COLUMNS),
     Command("set api-key", "save your API key", set_api_key,
         Arg("new_api_key?", "the key; without it, or with -, it is asked for or read"
             " from stdin"),
-        Arg("--check", "ask the service whether the key works", bool),
-        example="set api-key",
-    ),
+        Arg("--check", "ask the service whether the key works", bool)),
     Command("create account", "say how to get an API key", no_longer,
-        Arg("ignored*", "any words"), pass_on=True,
-    ),
+        Arg("ignored*", "any words"), pass_on=True),
     Command("login", "say how to get an API key", no_longer,
-        Arg("ignored*", "any words"), pass_on=True,
-    ),
+        Arg("ignored*", "any words"), pass_on=True),
+    Command("show ipaddrs", "list the IP addresses that you called from",
+        Listing("GET /api/v0/users/me/ipaddrs?owner=me", ADDRESS_COLUMNS, "results",
+            key="ip|ip_address")),
+    Command("show subaccounts", "list the accounts below yours",
+        Listing("GET /api/v0/subaccounts?owner=me", SUBACCOUNT_COLUMNS, "users")),
+    Command("show audit-logs", "list what was done with your API keys",
+        Listing("", AUDIT_COLUMNS, fetch=find_audit_logs, where=matching_rows,
+            key="api_key_id")),
+    Command("transfer credit", "send credit to another account; it can't be undone",
+        Request("PUT /api/v0/commands/transfer_credit/",
+            "credit: ${amount:.10g} sent to {recipient}", body={"sender": "me"},
+            doubt="${amount:.10g} may or may not have been sent to {recipient}",
+            ask="send ${amount:.10g} to {recipient}? This can't be undone.",
+            once=True, required=True, look="show invoices"),
+        Arg("recipient", "e-mail address or id of the account"),
+        Arg("amount", "dollars", number("amount", "$", least=0.01)),
+        Arg("-r --recipient", "same as an option", stands_for="recipient"),
+        Arg("-a --amount", "same as an option", stands_for="amount"),
+        Arg("--skip", stands_for="--yes"), example="transfer credit me@example.org 25"),
+    Command("create api-key", "create an API key, and print it this once",
+        Request(f"POST {API_KEYS}", "{reply[key]}", once=True, proof="key",
+            doubt="API key '{name}' may or may not have been created (if so, delete it:"
+            " nobody knows its text)", note="save the key now; it is not shown again"),
+        Arg("--name", "its name", at_most("name", 255), required=True),
+        Arg("--permission_file --permissions", f"{ALLOWED}; without it, everything",
+            permissions, wire="permissions"),
+        Arg("--key_params", 'more, such as {"ip_whitelist": ["1.2.3.4"]}', json_object),
+        reveals=True,
+        example="create api-key --name ci --permission_file permissions.json"),
+    Command("show api-keys", "list your API keys, without their text",
+        Listing("", KEY_COLUMNS, fetch=find_api_keys)),
+    Command("show api-key", "show API keys by id, without their text",
+        Listing("", KEY_COLUMNS, fetch=find_api_keys), ids(),
+        example="show api-key 90417"),
+    Command("delete api-key", "delete an API key; it stops working at once",
+        Request(f"DELETE {API_KEYS}{{id}}/", "API key {id}: deleted", once=True,
+            ask=ask_about_key, proof=""),
+        Arg("id", "id of the key", identifier), example="delete api-key 90417"),
+    Command("show team-roles", "list the roles of your team",
+        Listing(f"GET {TEAM}roles-full/", ROLE_COLUMNS)),
+    Command("show team-role", "show a role", show_role, ROLE, *LISTING_ARGS,
+        example="show team-role member"),
+    Command("create team-role", "create a role for members of your team",
+        Request(f"POST {TEAM}roles/", "role '{name}': created", once=True, proof="msg"),
+        Arg("--name", "its name", required=True),
+        Arg("--permissions", ALLOWED, permissions, required=True),
+        example="create team-role --name dev --permissions permissions.json"),
+    Command("update team-role", "change a role's name or permissions",
+        Request(f"PUT {TEAM}roles/{{role}}/", "role {role}: updated", proof="",
+            prepare=complete_role),
+        ROLE, Arg("--name", "its new name"), Arg("--permissions", ALLOWED, permissions),
+        example="update team-role dev --name ops"),
+    Command("remove team-role", "remove a role from your team",
+        Request(f"DELETE {TEAM}roles/{{role}}/", "role '{role}': removed",
+            prepare=name_role, proof="status",
+            ask="remove role '{role}'? Its members lose its permissions."),
+        ROLE, example="remove team-role dev"),
+    Command("invite member", "invite somebody to your team by e-mail",
+        Request(f"POST {TEAM}invite/?email={{email}}&role={{role}}",
+            "{email}: invited as {role}", once=True, prepare=name_role,
+            doubt="{email} may or may not have been invited"),
+        Arg("--email", "e-mail address", required=True),
+        Arg("--role", "the role, by name or id", required=True),
+        example="invite member --email me@example.org --role member"),
+    Command("show members", "list the members of your team",
+        Listing(f"GET {TEAM}members/", MEMBER_COLUMNS, "members|")),
+    Command("remove member", "remove somebody from your team",
+        Request(f"DELETE {TEAM}members/{{id}}/", "member {id}: removed", proof="status",
+            ask="remove member {id} with all access and API keys?"),
+        Arg("id", "id of the user", identifier), example="remove member 51702"),
+    Command("create team", "create a team, which you own",
+        Request(f"POST {TEAM}", "team '{team_name}': created", once=True,
+            ask=lambda client, args: args.transfer_credit and
+                f"move ${args.transfer_credit:.10g} to team '{args.team_name}'?",
+            look="show api-keys",
+            note="commands about a team need one of its API keys; if this one is still"
+            f" only yours, create one at {KEYS_PAGE}"),
+        Arg("--team-name", "its name", required=True),
+        Arg("--transfer-credit", "dollars of yours to move to it",
+            number("amount", "$", least=0)),
+        example="create team --team-name research"),
+    Command("destroy team", "destroy the team that the API key belongs to",
+        Request(f"DELETE {TEAM}", "team: destroyed, its credit returns to the owner",
+            once=True, ask=ask_about_team, typed="{team}", required=True,
+            look="show members")),
+    Command("tfa status", "show your methods of two-factor authentication", tfa_status,
+        *LISTING_ARGS),
+    Command("tfa send-email", "have a code for tfa login sent by e-mail",
+        Request(f"POST {TFA}email/", "code: sent by e-mail", once=True, proof="secret",
+            after=save_secret, note=SENT, look="tfa status")),
+    Command("tfa send-sms", "have a code for tfa login sent by SMS",
+        Request(f"POST {TFA}sms/", "code: sent by SMS", once=True, proof="secret",
+            after=save_secret, note=SENT, look="tfa status"),
+        PHONE),
+    Command("tfa resend-sms", "have a code sent by SMS again",
+        Request(f"POST {TFA}sms/resend/", "code: sent by SMS again", once=True,
+            proof="secret|msg", prepare=same_secret, after=save_secret,
+            note=SENT, look="tfa status"),
+        SECRET, PHONE),
+    Command("tfa login", "open a session, for what needs a second factor",
+        Request(f"POST {TFA}", "session: saved to ~/.vast_tfa_key until it expires",
+            once=True, proof="session_key", prepare=ask_for_code, after=save_session,
+            look="tfa status"),
+        Arg("-c --code", "the code; without it, or with -, it is asked for or read from"
+            " stdin", secret=True),
+        Arg("-bc --backup-code", "a backup code in its place, or -", secret=True),
+        Arg("-t --method-type", "email, sms or totp; by default as the code was sent",
+            Choice("method", "email", "sms", "totp"), wire="tfa_method"),
+        Arg("-id --method-id", "a method's id, see tfa status", identifier,
+            wire="tfa_method_id"),
+        SECRET),
 )  # fmt: skip
 
 
 # --- serverless -----------------------------------------------------------------------
 
-SERVERLESS_COMMANDS: tuple[Command, ...] = ()
+ENDPOINT_COLUMNS = (
+    Column("ID", "id", "d", "id of the endpoint", essential=True),
+    Column("Name", "endpoint_name", "", "name of the endpoint", essential=True),
+    Column("State", "endpoint_state", "", "active, suspended, stopped", essential=True),
+    Column("Cold", "cold_workers", "d", "workers kept when there is no load"),
+    Column("Max", "max_workers", "d", "highest number of workers"),
+    Column("Load", "min_load", ".1f", "load per second that workers run for anyway"),
+    Column("Util%", "target_util", ".0f", "share of the capacity to use, %", 100),
+)
+WORKERGROUP_COLUMNS = (
+    Column("ID", "id", "d", "id of the workergroup", essential=True),
+    Column("Endpoint", "endpoint_id", "d", "id of its endpoint", essential=True),
+    Column("Name", "endpoint_name", "", "name of its endpoint", essential=True),
+    Column("GPU_GB", "gpu_ram", ".1f", "GPU memory that a worker needs, GB"),
+    Column("Template", "template_hash|template_id", "", "what its workers run"),
+    Column("Search", "search_params|search_query", "", "offers to rent workers from"),
+)
+WORKER_COLUMNS = (
+    Column("ID", "id", "d", "id of the worker", essential=True),
+    Column("Status", "status", "", "loading, idle and so on", essential=True),
+    Column("GPU", "gpu_name", "", "GPU model", essential=True),
+    Column("Perf", "measured_perf|perf", ".1f", "load per second that it can take"),
+    Column("Load", "cur_load", ".1f", "load per second that it has", essential=True),
+    Column("Queue", "reqs_working", "d", "requests that it works on", essential=True),
+    Column("URL", "url", "", "where it takes requests"),
+)
+DEPLOYMENT_COLUMNS = (
+    Column("ID", "id", "d", "id of the deployment", essential=True),
+    Column("Name", "name", "", "name of the deployment", essential=True),
+    Column("Tag", "tag", "", "tag of the deployment", essential=True),
+    Column("Endpoint", "endpoint_id", "d", "id of its endpoint", essential=True),
+    Column("State", "endpoint_state", "", "state of its endpoint"),
+    Column("Workers", "worker_count", "d", "number of workers"),
+    Column("Image", "image", "", "the image that its workers run"),
+)
+VERSION_COLUMNS = (
+    Column("ID", "id", "d", "id of the version", essential=True),
+    Column("Created", at("created_at"), "", "when it was created", essential=True),
+    Column("Hash", "file_hash", "", "hash of its code"),
+)
+
+
+class Jobs(Listing):
+    """A kind of command: lists what holds variables of the user's, as Docker's options
+    in a text; from the first value on, the text is masked."""
+
+    def fetched(self, client: Client, args: argparse.Namespace) -> list[Row]:
+        """Return the rows; that there are none may come as an error."""
+        try:
+            rows = super().fetched(client, args)
+        except VastError as error:
+            if error.http in (200, 400) and re.match(r"(?i)no \w+ .*found", str(error)):
+                return []
+            raise
+        return [
+            {key: re.sub(r"(?s)([={[]|login).*", rf"\1{MASK}", str(value))
+             if value and key in ("env", "launch_args") else value
+             for key, value in row.items()}
+            for row in rows
+        ]  # fmt: skip
+
+
+class Creation(Request):
+    """A kind of command: creates what costs money; the response has to give its id."""
+
+    def send(self, client: Client, args: argparse.Namespace, scheduled: bool) -> Result:
+        call = self.call(args)
+        reply = client.send(call)
+        number = reply.get("result", reply.get("id"))
+        if type(number) is not int:  # True is an int too
+            raise OutcomeUnknown(f"the response gives no id{call.in_doubt()}")
+        client.paid = self.done.format(number)
+        return Result(reply, client.paid)
+
+
+def named(client: Client, args: argparse.Namespace, path: str) -> str:
+    """Return the endpoints or workergroups to delete, with the endpoints' names."""
+    rows = Jobs(f"GET {path}", (), "results").fetched(client, args)
+    names = {row.get("id"): f" ({row.get('endpoint_name')})" for row in rows}
+    return ", ".join(f"{number}{names.get(number, '')}" for number in args.id)
+
+
+LOAD = number("load", least=0)
+WORKERS = number("number of workers", least=0, whole=True)
+SECONDS = number("time", "seconds", 0)
+ENDPOINT_ARGS = (
+    Arg("--endpoint_name", "name of the endpoint"),
+    Arg("--min_load", "load per second that workers run for anyway (new: 0)", LOAD),
+    Arg("--min_cold_load", "the same, by workers that may be cold (new: 0)", LOAD),
+    Arg("--target_util", "share of the capacity to use, 0 to 1 (new: 0.9)",
+        number("share", "0..1", 0, 1)),
+    Arg("--cold_mult", "capacity with cold workers, as a multiple (new: 2.5)", LOAD),
+    Arg("--cold_workers", "number of workers kept without load (new: 5)", WORKERS),
+    Arg("--max_workers", "highest number of workers (new: 20)", WORKERS),
+    Arg("--max_queue_time", "seconds that a request may wait", SECONDS),
+    Arg("--target_queue_time", "seconds that a request should wait", SECONDS),
+    Arg("--inactivity_timeout", "seconds without load until no worker is left; below 0:"
+        " never", number("time", "seconds")),
+)  # fmt: skip
+STATE_ARG = Arg("--endpoint_state", "active, suspended or stopped",
+                Choice("state", "active", "suspended", "stopped"))  # fmt: skip
+WORKERGROUP_ARGS = (
+    Arg("--endpoint_id", "id of its endpoint", identifier),
+    Arg("--endpoint_name", "name of its endpoint"),
+    Arg("--template_hash", "hash of the template that its workers run"),
+    Arg("--template_id", "id of that template", identifier),
+    Arg("--search_params", "the offers to rent workers from, see help query"),
+    Arg("-n --no_default", "lift the default filters: verified=true rentable=true"
+        " rented=false", bool, wire=""),
+    Arg("--launch_args", "more options of create instance, as one text"),
+    Arg("--gpu_ram", "GB of GPU memory that a worker needs", number("size", "GB", 0)),
+)  # fmt: skip
+WORKER_FILTERS: dict[str, dict[str, Any]] = {
+    "verified": {"eq": True}, "rentable": {"eq": True}, "rented": {"eq": False}
+}  # fmt: skip
+SIGNS = {"eq": "=", "neq": "!=", "gt": ">", "gte": ">=", "lt": "<", "lte": "<=",
+         "in": " in ", "notin": " notin "}  # fmt: skip
+
+
+def needs_an_option(client: Client, args: argparse.Namespace) -> None:
+    """Refuse an update that would change nothing. Raises UsageError."""
+    if not given((*ENDPOINT_ARGS, STATE_ARG, *WORKERGROUP_ARGS), args):
+        raise UsageError("nothing to update; give an option, see --help")
+
+
+def search_value(value: Any, factor: float) -> str:
+    """Return a value of a filter as a query has it, in the unit that people type."""
+    if isinstance(value, list):
+        return f"[{','.join(search_value(one, factor) for one in value)}]"
+    if isinstance(value, str):
+        return value.replace(" ", "_")
+    return f"{value / factor:.12g}" if value and factor != 1 else json.dumps(value)
+
+
+def check_workergroup(client: Client, args: argparse.Namespace) -> None:
+    """Check the options, and write the search in the words and units of the vendor's
+    client, which the service reads. An update without one leaves the saved one alone.
+
+    Raises UsageError.
+    """
+    updating = hasattr(args, "id")
+    if updating:
+        needs_an_option(client, args)
+    elif args.endpoint_id is None and args.endpoint_name is None:
+        raise UsageError("which endpoint? give --endpoint_id or --endpoint_name")
+    if args.search_params is None and (updating or args.no_default):
+        return
+    defaults = {} if args.no_default else WORKER_FILTERS
+    filters, notes = parse_query(args.search_params or "", defaults)
+    known = {field.wire: field for field in FIELDS}
+    args.search_params = " ".join(
+        known[wire].name + SIGNS[operator] + search_value(value, known[wire].factor)
+        for wire, tests in filters.items()
+        for operator, value in tests.items()
+    )
+    for note in notes:
+        client.env.note(note)
+
+
+def run_call(args: argparse.Namespace, path: str) -> Call:
+    """Return a call of the serverless host that reads something."""
+    body = {"id": args.id, **given(JOB_LOG_ARGS, args)}
+    return Call("POST", path, body, read=True, proof="", serverless=True)
+
+
+def checked(reply: Any) -> Any:
+    """Return a response of the serverless host, which reports errors with a status of
+    200, as text or under `error_msg`. Raises VastError."""
+    error = isinstance(reply, dict) and (reply.get("error_msg") or reply.get("msg"))
+    if error:
+        raise VastError(re.sub(r"^[a-z]+_\w+: ", "", str(error)))
+    return reply
+
+
+def find_workers(client: Client, args: argparse.Namespace) -> list[Row]:
+    """Return the workers of an endpoint."""
+    reply = client.send(run_call(args, "/get_endpoint_workers/"))
+    return rows_of(checked(reply), "workers|")
+
+
+LEVELS = ("info0", "info1", "trace", "debug", "logs")
+
+
+def log_text(reply: Any, level: int) -> str:
+    """Return one level of a log, or all of a log without levels, in whole lines."""
+    if not isinstance(reply, dict) or checked(reply).keys().isdisjoint(LEVELS):
+        raise VastError("the response has no log", BAD_REPLY)
+    text = str(reply.get("logs") or reply.get(LEVELS[level]) or "").rstrip("\n")
+    return text.encode("utf-8", "backslashreplace").decode() + "\n" * bool(text)
+
+
+def log_of(path: str) -> Handler:
+    """Return what shows the log of an endpoint or workergroup."""
+
+    def run(client: Client, args: argparse.Namespace) -> Iterator[Shown]:
+        if args.follow and args.raw:
+            raise UsageError("--follow excludes --raw")
+        call = run_call(args, path)
+        if args.follow:
+            read = lambda reply: log_text(reply, args.level)  # noqa: E731
+            yield from follow_log(client, call, 1000, read)
+            return
+        reply = client.send(call)
+        text = log_text(reply, args.level)
+        yield Result(reply) if args.raw else as_output(text, client.env)
+
+    return run
+
+
+def delete_deployment(client: Client, args: argparse.Namespace) -> Iterator[Shown]:
+    """Delete a deployment by its id, or those of a name: with one tag, or with any."""
+    body = given(NAME_AND_TAG, args)
+    good = body.get("name") and "" not in body.values() if args.id is None else not body
+    if not good:
+        raise UsageError("give an id, or --name NAME with or without --tag TAG")
+    path, what = f"/api/v0/deployment/{args.id}/", f"deployment {args.id}"
+    if body:
+        tags = f"tag {args.tag}" if args.tag else "all its tags"
+        path, what = "/api/v0/deployments/", f"deployment {args.name}, {tags}"
+    ask_first(client, args, f"delete {what}?")
+    look = f"run `{PROGRAM} show deployments` before retrying"
+    doubt = f"{what} may or may not have been deleted; {look}"
+    reply = client.send(Call("DELETE", path, body, doubt=doubt))
+    yield Result(reply, f"{what}: deleted")
+
+
+ENDPOINTS, WORKERGROUPS = "/api/v0/endptjobs/", "/api/v0/autojobs/"
+NEW_JOB = {"client_id": "me", "autoscaler_instance": "prod"}
+STILL_THERE = "instances of workers may live on and cost money; see show instances"
+JOB_ID = Arg("id", "its id", identifier)
+SAME_ID = Arg("--id", stands_for="id")
+NAME_AND_TAG = (
+    Arg("--name", "name of the deployments to delete"),
+    Arg("--tag", "tag of the one to delete; without it all tags of the name go"),
+)
+JOB_LOG_ARGS = (
+    Arg("--tail", "only the last lines, this many", LINES),
+    Arg("--level", "which of the logs, 0 to 3 (1)",
+        number("level", least=0, most=3, whole=True), default=1, wire=""),
+    Arg("-f --follow", "show new lines as they come, until Ctrl-C", bool, wire=""),
+)  # fmt: skip
+
+SERVERLESS_COMMANDS = (
+    Command("show endpoints", "list your serverless endpoints",
+        Jobs(f"GET {ENDPOINTS}", ENDPOINT_COLUMNS, "results", where=matching_rows),
+    ),
+    Command("create endpoint", "create an endpoint; its workers cost money",
+        # The documents disagree on the service's own least load (0, 1 or 10), which
+        # decides what an idle endpoint costs: so that of the vendor's client is sent.
+        Creation(f"POST {ENDPOINTS}", "endpoint {}: created", once=True,
+            body={**NEW_JOB, "min_load": 0, "min_cold_load": 0},
+            doubt="the endpoint may or may not have been created"),
+        *ENDPOINT_ARGS,
+        example="create endpoint --endpoint_name llm --cold_workers 0 --max_workers 4",
+    ),
+    Command("update endpoint", "change an endpoint: only what is given",
+        Request(f"PUT {ENDPOINTS}{{id}}/", "endpoint {id}: updated",
+            body={**NEW_JOB, "endptjob_id": "{id}"}, prepare=needs_an_option),
+        JOB_ID, SAME_ID, *ENDPOINT_ARGS, STATE_ARG,
+        example="update endpoint 701 --endpoint_state stopped",
+    ),
+    Command("delete endpoint", "delete an endpoint and its workergroups",
+        Request(f"DELETE {ENDPOINTS}{{id}}/", "endpoint {id}: deleted",
+            body={"client_id": "me", "endptjob_id": "{id}"}, note=STILL_THERE,
+            ask=lambda client, args: "delete endpoint "
+            f"{named(client, args, ENDPOINTS)}, and its workergroups with it?"),
+        ids(), example="delete endpoint 701",
+    ),
+    Command("show workergroups", "list the workergroups of your endpoints",
+        Jobs(f"GET {WORKERGROUPS}", WORKERGROUP_COLUMNS, "results",
+            where=matching_rows),
+        Arg("--full", type=bool, wire=""), example="show workergroups endpoint_id=701",
+    ),
+    Command("create workergroup", "rent workers for an endpoint; they cost money",
+        Creation(f"POST {WORKERGROUPS}", "workergroup {}: created", once=True,
+            body=NEW_JOB, prepare=check_workergroup,
+            doubt="the workergroup may or may not have been created"),
+        *WORKERGROUP_ARGS,
+        example="create workergroup --endpoint_id 701 --template_hash HASH \\\n"
+        "    --search_params 'gpu_name=RTX_4090 reliability>0.98' --gpu_ram 24",
+    ),
+    Command("update workergroup", "change a workergroup: only what is given",
+        Request(f"PUT {WORKERGROUPS}{{id}}/", "workergroup {id}: updated",
+            body={"client_id": "me", "autojob_id": "{id}"}, prepare=check_workergroup),
+        JOB_ID, SAME_ID, *WORKERGROUP_ARGS,
+        example="update workergroup 801 --gpu_ram 48",
+    ),
+    Command("delete workergroup", "delete a workergroup; look for its instances then",
+        Request(f"DELETE {WORKERGROUPS}{{id}}/", "workergroup {id}: deleted",
+            body={"client_id": "me", "autojob_id": "{id}"}, note=STILL_THERE,
+            ask=lambda client, args: "delete workergroup "
+            f"{named(client, args, WORKERGROUPS)}?"),
+        ids(), example="delete workergroup 801",
+    ),
+    Command("get endpt-workers", "list the workers of an endpoint",
+        Listing("", WORKER_COLUMNS, fetch=find_workers),
+        JOB_ID, example="get endpt-workers 701",
+    ),
+    Command("get endpt-logs", "show the log of an endpoint",
+        log_of("/get_endpoint_logs/"), JOB_ID, *JOB_LOG_ARGS,
+        example="get endpt-logs 701 --tail 100 --follow",
+    ),
+    Command("get wrkgrp-logs", "show the log of a workergroup",
+        log_of("/get_autogroup_logs/"), JOB_ID, *JOB_LOG_ARGS,
+        example="get wrkgrp-logs 801 --level 0",
+    ),
+    Command("update workers", "replace a workergroup's workers, one after the other",
+        Request("POST /update_workers/", "workergroup {id}: {said}",
+            body={"workergroup_id": "{id}"}, once=True,
+            look="get wrkgrp-logs {id}", serverless=True),
+        JOB_ID, Arg("--cancel", "stop replacing them", bool, wire="cancel_update",
+            say=lambda yes: "update cancelled" if yes else "updating its workers"),
+        example="update workers 801",
+    ),
+    Command("show deployments", "list your deployments",
+        Jobs("GET /api/v0/deployments", DEPLOYMENT_COLUMNS, "deployments",
+            where=matching_rows),
+    ),
+    Command("show deployment", "show deployments by id",
+        Jobs("GET /api/v0/deployment/{id}/", DEPLOYMENT_COLUMNS, "deployment"),
+        ids(), example="show deployment 644",
+    ),
+    Command("show deployment-versions", "list the versions of a deployment",
+        Listing("GET /api/v0/deployment/{id}/versions/", VERSION_COLUMNS, "versions"),
+        JOB_ID, example="show deployment-versions 644",
+    ),
+    Command("start deployment", "start a deployment's workers; they cost money",
+        Request("POST /api/v0/deployment/{id}/start/",
+            "deployment {id}: {reply[endpoint_state]}"),
+        ids(), example="start deployment 644",
+    ),
+    Command("stop deployment", "stop a deployment's workers",
+        Request("POST /api/v0/deployment/{id}/stop/",
+            "deployment {id}: {reply[endpoint_state]}"),
+        ids(), example="stop deployment 644",
+    ),
+    Command("delete deployment", "delete a deployment, by id or by name and tag",
+        delete_deployment, Arg("id?", "id of the deployment", identifier),
+        *NAME_AND_TAG, YES_ARG, example="delete deployment --name square --tag beta",
+    ),
+)  # fmt: skip
 
 
 # --- parser, help and completion ------------------------------------------------------
 
-SHELL_NAMES = Choice("shell", "bash", "zsh")
+# Both call `vast.py complete` with the words up to the cursor. Each line of its output
+# is a candidate and, after a tab, its help; "/" stands for the names of files.
+SHELLS = {
+    "bash": """\
+# Completion for bash. To use it: source <(vast.py completion bash)
+_vast() {
+    local word help
+    COMPREPLY=()
+    while IFS=$'\\t' read -r word help; do COMPREPLY+=("$word"); done < <(
+        "${1/#\\~/$HOME}" complete -- "${COMP_WORDS[@]:1:COMP_CWORD}" 2>/dev/null)
+    [ "${COMPREPLY[*]}" != / ] || { COMPREPLY=(); compopt -o default; }
+}
+complete -F _vast vast.py vast""",
+    "zsh": """\
+# Completion for zsh. To use it: source <(vast.py completion zsh)
+_vast() {
+    local -a typed=("${(@)words[2,CURRENT]}") lines
+    lines=("${(@f)$(${~words[1]} complete -- "${(@)typed}" 2>/dev/null)}")
+    [[ "$lines" == / ]] && { compset -P '*='; _files; return }
+    lines=("${(@)lines//:/\\:}")
+    lines=("${(@)lines/$'\\t'/:}")
+    [[ -z "$lines" ]] || _describe vast.py lines
+}
+(( $+functions[compdef] )) || { autoload -U compinit && compinit }
+compdef _vast vast.py vast""",
+}
 
 
 def completion(client: Client, args: argparse.Namespace) -> Iterator[Shown]:
     """Print the script that completes the words after the program's name."""
-    yield ""
+    yield SHELLS[args.shell]
+
+
+def complete(client: Client, args: argparse.Namespace) -> Iterator[Shown]:
+    """Print what can stand in the place of the last of the words."""
+    *words, typed = args.words or [""]
+    # bash splits words at = and at colons.
+    before = re.sub("\0(=|:+)(\0|$)", r"\1", "\0".join(words))
+    typed = typed.lstrip("'\"").removeprefix("=")
+    for word, help in candidates(before.split("\0") if words else [], typed).items():
+        if word.startswith(typed) or word == "/":
+            yield f"{word}\t{help}".rstrip().encode() + b"\n"
+
+
+def candidates(words: list[str], typed: str) -> Mapping[str, str]:
+    """Return what can stand after the words, with its help; `typed` is its start."""
+    try:
+        command, others, name = find_command(words)
+    except UsageError:
+        return {}
+    declared = (*command.args, *GLOBAL_ARGS) if command else (*GLOBAL_ARGS, VERSION_ARG)
+    options = option_names(declared)
+    before, pending = unfinished(others, options)
+    if pending:
+        return values_of(pending, command, typed)
+    option, equals, value = typed.partition("=")
+    if equals and plain(option) in options:
+        values = values_of(options[plain(option)], command, value)
+        return {w if w == "/" else f"{option}={w}": help for w, help in values.items()}
+    if typed.startswith("-"):
+        return {flag: arg.help for arg in declared if arg.help for flag in arg.flags}
+    if command is None:
+        return next_words(name)
+    if command.name == "help":
+        topics = {} if before else dict.fromkeys(TOPICS, "")
+        return {**next_words(" ".join(before)), **topics}
+    positionals = [arg for arg in command.args if not arg.flags]
+    if not positionals:
+        return {}
+    return values_of(positionals[min(len(before), len(positionals) - 1)], command, typed)
+
+
+def unfinished(
+    words: list[str], options: Mapping[str, Arg]
+) -> tuple[list[str], Arg | None]:
+    """Return the positional words among some, and the option whose value is next."""
+    positionals = []
+    pending: Arg | None = None
+    for word in words:
+        name, _, value = word.partition("=")
+        arg = options.get(plain(name))
+        if pending:
+            pending = None
+        elif arg is None:
+            positionals.append(word)
+        elif arg.many == "...":
+            return positionals, arg
+        elif not arg.is_flag and not value:
+            pending = arg
+    return positionals, pending
+
+
+def next_words(before: str) -> dict[str, str]:
+    """Return the words that follow others in the names of commands."""
+    found = {}
+    start = f"{before} ".lstrip()
+    for name, command in COMMAND_BY_NAME.items():
+        word, _, more = name.removeprefix(start).partition(" ")
+        if name.startswith(start) and not command.hidden:
+            found[word] = "" if more else command.help
+    return found
+
+
+def values_of(arg: Arg, command: Command | None, typed: str) -> Mapping[str, str]:
+    """Return the values that an argument can have, if they are known; of a list or a
+    query, for its last part."""
+    if arg.type is file_name:
+        return {"/": ""}
+    if isinstance(arg.type, Choice):
+        return dict.fromkeys(arg.type.values, "")
+    names = arg.suggest
+    if arg.dest == "cols" and command:
+        names = {column.heading: column.help for column in command.columns}
+    start = typed[: max(typed.rfind(" "), typed.rfind(",")) + 1]
+    found = {start + name: help for name, help in names.items()}
+    only = [word for word in found if word.startswith(typed)]
+    if arg.dest == "query" and len(only) == 1:  # the shell must not end the word there
+        return {only[0] + sign: found[only[0]] for sign in ("=", "!=", ">=", "<=")}
+    return found
 
 
 GLOBAL_ARGS = (
-    Arg("--url", "address of the service; or VAST_URL"),
+    Arg("--url", "address of the service; or set VAST_URL"),
     Arg("--raw", "print JSON", bool),
-    Arg("--api-key", "the API key; ps shows it, VAST_API_KEY is safer"),
-    Arg("--retry", "retries of a failed request (3)",
+    Arg("--api-key", "API key; ps shows it, VAST_API_KEY is safer"),
+    Arg("--retry", "retries of a failed request (default: 3)",
         number("number of retries", least=0, most=1000, whole=True), default=3),
-    Arg("--dry-run", "print the first request for curl, send nothing", bool),
+    Arg("--dry-run", "print the first request as a curl command, send nothing", bool),
     Arg("-h --help", "show this help", bool),
 )  # fmt: skip
 VERSION_ARG = Arg("--version", "print the version", bool)
@@ -5166,11 +7053,16 @@ GROUPS: dict[str, tuple[Command, ...]] = {
     "Account": ACCOUNT_COMMANDS,
     "Serverless": SERVERLESS_COMMANDS,
     "Program": (
-        Command("completion", "print a script for completion in the shell", completion,
-            Arg("shell", "bash or zsh", SHELL_NAMES), example="completion bash",
+        Command("completion", "print a shell completion script", completion,
+            Arg("shell", "bash or zsh", Choice("shell", *SHELLS)),
+            example="completion bash",
         ),
-        Command("help", "show help on a command or a topic", show_help,
-            Arg("command*", "a command, or a topic"), example="help query",
+        Command("complete", "print what can follow, for shell completion",
+            complete, Arg("words...", "the words up to the cursor"), pass_on=True,
+            hidden=True,
+        ),
+        Command("help", "show help for a command or topic", show_help,
+            Arg("command*", "a command or topic"), example="help query",
         ),
     ),
 }  # fmt: skip
@@ -5183,6 +7075,8 @@ OTHER_NAMES = {
     "create bid": "change bid", "copy-from": "copy", "copy-put": "copy",
     "search volume": "search volumes", "show offers": "search offers",
     "show instances-v1": "show instances", "show key": "show api-keys",
+    "list instances": "show instances", "list offers": "search offers",
+    "delete instance": "destroy instance", "remove instance": "destroy instance",
 }  # fmt: skip
 
 
@@ -5242,14 +7136,18 @@ def unknown_command(names: list[str], others: list[str]) -> UsageError:
     name = plain(" ".join([*names, *others[: 2 - len(names)]]))
     verb, _, thing = plain(" ".join(names)).partition(" ")
     known = OTHER_NAMES.get(name) or OTHER_NAMES.get(verb)
+    objects = [each.name for each in COMMANDS if each.name.startswith(f"{verb} ")]
+    if f"{verb} instance" in objects:
+        objects = [f"{verb} instance"]
+    near: list[str] = []
     if known in COMMAND_BY_NAME:
-        hint = f"; did you mean '{known}'?"
-    elif thing.isdecimal() and f"{verb} instance" in COMMAND_BY_NAME:
-        hint = f"; did you mean '{verb} instance {thing}'?"
-    else:
+        near = [known]
+    elif thing.isdecimal() and len(objects) == 1:
+        near = [f"{objects[0]} {thing}"]
+    elif difflib.get_close_matches(verb, VERBS):
         near = difflib.get_close_matches(name, COMMAND_BY_NAME, n=1, cutoff=0.75)
-        near = near or difflib.get_close_matches(verb, COMMAND_BY_NAME, n=1, cutoff=0.75)
-        hint = f"; did you mean '{near[0]}'?" if near else f"; see {PROGRAM} help"
+        near += difflib.get_close_matches(verb, COMMAND_BY_NAME, n=1, cutoff=0.75)
+    hint = f"; did you mean '{near[0]}'?" if near else f"; see {PROGRAM} help"
     return UsageError(f"unknown command '{' '.join(names)}'{hint}")
 
 
@@ -5264,14 +7162,14 @@ def unknown_option(
     word: str, options: Mapping[str, Arg], command: Command | None, value: str = "VALUE"
 ) -> UsageError:
     """Return the error for a word that looks like an option and is none."""
-    name, equals, inline = word.partition("=")
+    name, _, inline = word.partition("=")
     field = named_fields(FIELDS).get(name.strip("-").replace("-", "_"))
     if plain(name).strip("-") in ("json", "output-json"):
         hint = "; did you mean '--raw'?"
     elif f"-{plain(name)}" in options:
         hint = f"; did you mean '-{plain(name)}'?"
     elif field and command and command.name == "search offers":
-        hint = f"; write it into the query: '{field.name}={inline or value}'"
+        hint = f"; put it in the query: '{field.name}={inline or value}'"
     else:
         hint = did_you_mean(plain(name), options)
     return usage_error(f"unknown option '{word}'{hint}", command)
@@ -5288,6 +7186,7 @@ class Words:
         self.positionals = [arg for arg in command.args if not arg.flags]
         self.glued: list[str] = []
         self.others: list[str] = []
+        self.named: dict[str, str] = {}  # positionals that were given as options
         self.rest: list[str] | None = None
         self.queue = words
         while self.queue:
@@ -5337,7 +7236,7 @@ class Words:
                     raise usage_error(f"{name} needs a value", self.command)
                 value = self.queue.pop(0)
             if arg.stands_for:
-                self.others.append(value)
+                self.named[arg.stands_for] = value
             else:
                 self.glued.append(f"{arg.long}={LITERAL}{value}")
         return True
@@ -5349,13 +7248,19 @@ class Words:
             words = words[1:]
         elif any(plain(word.partition("=")[0]) == "--dry-run" for word in words):
             raise usage_error(
-                "--dry-run must stand before --args; to pass it on, write --args --",
+                "put --dry-run before --args; to pass it on, write --args --",
                 self.command,
             )
         self.rest, self.queue = words, []
 
     def parse(self) -> argparse.Namespace:
         """Return the typed arguments. Raises UsageError."""
+        for index, positional in enumerate(self.positionals):
+            if positional.dest in self.named:
+                if len(self.others) < index:
+                    missing = self.positionals[len(self.others)].dest
+                    raise usage_error(f"{missing} is missing", self.command)
+                self.others.insert(index, self.named[positional.dest])
         most = len(self.positionals)
         if any(arg.many in ("+", "*") for arg in self.positionals):
             most = len(self.others)
@@ -5371,9 +7276,10 @@ class Words:
 
     def unexpected(self, word: str, before: str) -> UsageError:
         """Return the error for a positional too many."""
-        given = {option.partition("=")[0] for option in self.glued}
-        needed = [arg.long for arg in self.args if arg.required and arg.long not in given]
-        hint = f"for example: {PROGRAM} {self.command.example}"
+        typed = {option.partition("=")[0] for option in self.glued}
+        required = [arg.long for arg in self.args if arg.required]
+        needed = [name for name in required if name not in typed]
+        hint = f"example: {PROGRAM} {self.command.example}"
         if needed:
             hint = f"use: {PROGRAM} {self.command.name} {before} {needed[0]} {word}"
         return usage_error(f"unexpected argument '{word}'; {hint}", self.command)
@@ -5461,7 +7367,9 @@ Rent GPUs on Vast.ai, and rent yours out.
 Global options:
 {chr(10).join(options)}
 
-More: {PROGRAM} help COMMAND, {", ".join(f"help {topic}" for topic in TOPICS)}
+More help:
+  {PROGRAM} help COMMAND
+  {PROGRAM} help TOPIC, one of: {", ".join(TOPICS)}
 
 Exit statuses:
 {exit_statuses()}
@@ -5479,13 +7387,17 @@ def exit_statuses() -> str:
 
 def columns_help() -> str:
     """Return what the headings of all tables mean."""
-    lines = []
+    tables: dict[tuple[Column, ...], list[str]] = {}
     for command in COMMANDS:
-        if isinstance(command.run, Listing):
-            lines.append(f"{command.name}:")
-            lines += [
-                f"  {column.heading:<14}{column.help}" for column in command.run.columns
-            ]
+        if command.columns:
+            tables.setdefault(tuple(command.columns), []).append(command.name)
+    lines = [
+        "--cols takes headings, and the fields that --raw shows; queries and the",
+        "-o of searches take headings too.",
+    ]
+    for columns, names in tables.items():
+        lines.append(f"\n{', '.join(names)}:")
+        lines += [f"  {column.heading:<14}{column.help}" for column in columns]
     return "\n".join(lines)
 
 
@@ -5509,7 +7421,7 @@ def help_text(words: list[str]) -> str:
     command = COMMAND_BY_NAME.get(name)
     if command is None:
         near = did_you_mean(name, [*COMMAND_BY_NAME, *TOPICS])
-        raise UsageError(f"there is no help on '{name}'{near}")
+        raise UsageError(f"no help for '{name}'{near}")
     return build_parser(command).format_help()
 
 
@@ -5545,7 +7457,7 @@ class Output:
     def show(self, shown: Shown) -> None:
         """Show one thing that a command yields."""
         if isinstance(shown, Failed):
-            self.fail(shown.error)
+            self.fail(shown.error, shown.of)
             if shown.result:
                 shown.result.value.update(shown.error.as_json())
             elif self.raw:
@@ -5566,7 +7478,8 @@ class Output:
         args = self.args
         assert args is not None
         quiet = getattr(args, "quiet", False)
-        found = [row[table.key] for row in table.rows if row.get(table.key) is not None]
+        keys = Column("", table.key).values(table.rows, 0)
+        found = [value for value in keys if value is not None]
         if self.raw and table.several and not quiet:
             self.documents += [Result(row, of=row.get(table.key)) for row in table.rows]
         elif self.raw:
@@ -5585,24 +7498,27 @@ class Output:
             self.write(text)
             if dropped:
                 hidden = f"{dropped} column{'s' * (dropped > 1)} hidden to fit"
-                self.env.note(f"{hidden} {room} columns; --wide or --cols shows them")
+                self.env.note(f"{hidden} the terminal; use --wide or --cols")
 
-    def fail(self, error: VastError) -> None:
-        """Report an error on stderr.
-
-        Once something has been paid, no status may invite a retry.
-        """
+    def fail(self, error: VastError, of: object = None) -> None:
+        """Report an error on stderr, `of` the id that it is about; what has been paid
+        is named, and no status may invite a retry."""
         paid = self.client.paid if self.client else ""
-        if paid and error.status in (
-            ExitStatus.REFUSED, ExitStatus.NO_KEY, ExitStatus.UNREACHABLE
-        ):  # fmt: skip
-            msg = str(error) if paid in str(error) else f"{error}; {paid}"
+        if paid:
+            named = paid.partition(":")[0] in str(error)
+            msg = str(error) if named else f"{error}; {paid}"
+            status = error.status
             error = NotDone(msg, error.slug, error.http)
+            if GRAVEST.index(status) < GRAVEST.index(ExitStatus.UNREACHABLE):
+                error.status = status
         self.worsen(error.status)
+        if not str(error):  # Ctrl-C, where that is the way to end a command
+            return self.env.write_error("")
         if self.raw:
             self.env.write_error(json.dumps(error.as_json(), sort_keys=True) + "\n")
             return
-        self.env.note(str(error))
+        unnamed = of is not None and str(of) not in str(error)
+        self.env.note(f"{of}: {error}" if unnamed else str(error))
         if isinstance(error, QueryError):
             self.env.write_error(f"{caret(error)}\n")
 
@@ -5619,8 +7535,10 @@ class Output:
         self.write(json_text(value, self.env.on_terminal()) + "\n")
 
     def write(self, content: str | bytes) -> None:
-        """Write to stdout, where a closed pipe is no error. What can't be written, as on
-        a full disk, goes to stderr: no id of a rented instance is lost."""
+        """Write to stdout, where a closed pipe is no error.
+
+        What can't be written, as on a full disk, goes to stderr: no id of a rented
+        instance is lost."""
         if self.env.rewriting:
             self.env.write_error("")
         stdout = self.env.stdout
@@ -5652,11 +7570,12 @@ def curl(dry: DryRun, env: Environment) -> str:
     call = dry.call
     parts = ["curl", "-sS", "-X", call.method, quote(dry.url)]
     if call.needs_key:
-        saved = next((p for p in key_files(env.environ) if os.path.isfile(p)), None)
+        paths = (session_file(env.environ), *key_files(env.environ))
+        saved = next(filter(os.path.isfile, paths), "")
         key = "$VAST_API_KEY"
         if saved and not env.environ.get("VAST_API_KEY"):
-            path = saved.replace(home(env.environ), "~", 1)
-            key = f"$(cat {path if path.startswith('~/') else quote(path)})"
+            inside = saved.removeprefix(f"{home(env.environ)}/")
+            key = f"$(cat {'~/' * (inside != saved)}{quote(inside)})"
         parts += ["-H", f'"Authorization: Bearer {key}"']
     if call.body is not None:
         parts += ["-H", "'Content-Type: application/json'"]
@@ -5667,10 +7586,7 @@ def curl(dry: DryRun, env: Environment) -> str:
 def masked_body(call: Call) -> Row:
     """Return a request's body with its secrets masked."""
     body = dict(call.body or {})
-    for name in call.secrets & body.keys():
-        text = str(body[name])
-        login = re.sub(r"(?<!\S)(-p|--password)([ =]*)(\S+)", rf"\1\2{MASK}", text)
-        body[name] = login if name == "image_login" and login != text else MASK
+    body |= dict.fromkeys(call.secrets & body.keys(), MASK)
     if "env" in body:
         body["env"] = mask_variables(body["env"])
     return body
@@ -5721,32 +7637,31 @@ def main(argv: Sequence[str] | None = None, env: Environment | None = None) -> i
             output.finish()
     except VastError as error:
         output.fail(error)
-    except ModuleNotFoundError as error:
+    except ImportError as error:
         output.fail(missing_package(error))
     except RecursionError:
         output.fail(VastError("the response is nested too deeply", BAD_REPLY))
     except KeyboardInterrupt as cause:
         output.fail(Interrupted("interrupted", cause))
-    status = output.status
-    paid = output.client and output.client.paid
-    if paid and status in (ExitStatus.NO_KEY, ExitStatus.UNREACHABLE):
-        status = ExitStatus.NOT_DONE
-    return int(status)
+    return int(output.status)
 
 
 REQUIREMENTS = {"dateutil": "python-dateutil", "requests": "requests", "borb": "borb"}
 
 
-def missing_package(error: ModuleNotFoundError) -> UsageError:
-    """Return the error for a package that is not installed, with the cure."""
-    name = (error.name or "").partition(".")[0]
+def missing_package(error: ImportError) -> UsageError:
+    """Return the error for a package that is missing or broken, with the cure."""
+    name = (error.name or "requests").partition(".")[0]
     package = REQUIREMENTS.get(name, name)
+    missing = isinstance(error, ModuleNotFoundError)
+    what = "is missing" if missing else f"is broken: {error}"
     hint = f"python3 -m pip install {package}"
-    return UsageError(f"the Python package {package} is missing; run: {hint}", "package")
+    return UsageError(f"the Python package {package} {what}; run: {hint}", "package")
 
 
 def stop(number: int, frame: object) -> NoReturn:
-    """Handle SIGTERM and SIGHUP as Ctrl-C is handled."""
+    """Handle a signal to stop; the next one ends the program at once."""
+    signal.signal(number, signal.SIG_DFL)
     raise Signalled(number)
 
 
@@ -5758,9 +7673,7 @@ def program() -> NoReturn:
     PROGRAM = sys.argv[0]
     if find_program(os.path.basename(PROGRAM)) == PROGRAM:
         PROGRAM = os.path.basename(PROGRAM)
-    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is signal.SIG_DFL:
             signal.signal(number, stop)
     for stream in (sys.stdout, sys.stderr):

@@ -5,10 +5,11 @@ from __future__ import annotations
 
 import io
 import os
+import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -16,7 +17,9 @@ HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
 
 import vast  # noqa: E402
-from sandbox import Sandbox  # noqa: E402
+from sandbox import FAULTS, Answer, Sandbox  # noqa: E402
+
+Plan = Callable[..., None]
 
 
 class Ran(NamedTuple):
@@ -38,7 +41,7 @@ class Stream(io.TextIOWrapper):
         return self.terminal
 
     def text(self) -> str:
-        """All that was written to it."""
+        """Return all that was written to it."""
         self.flush()
         return self.buffer.getvalue().decode()  # type: ignore[attr-defined, no-any-return]
 
@@ -51,24 +54,26 @@ class Clock:
         self.slept: list[float] = []
 
     def now(self) -> float:
-        """Unix seconds."""
+        """Return unix seconds."""
         return self.time
 
     def sleep(self, seconds: float) -> None:
-        """Lets that many seconds pass at once."""
+        """Let that many seconds pass at once."""
         self.slept.append(seconds)
         self.time += seconds
 
 
 class Program:
-    """Runs vast.py in this process against a sandbox, with a home of its own.
+    """Run vast.py in this process against a sandbox, with a home of its own.
 
     `terminal`: stdin, stdout and stderr are one. `env` goes over the environment, which
     holds HOME, VAST_URL and VAST_API_KEY; a value of None takes a variable away.
+    `executed` are the programs that would have taken its place.
     """
 
     def __init__(self, home: Path, box: Sandbox | None = None) -> None:
         self.home, self.box, self.clock = home, box, Clock()
+        self.executed: list[list[str]] = []
         self.environ = {"HOME": str(home)}
         if box:
             self.environ |= {"VAST_URL": box.url, "VAST_API_KEY": box.key}
@@ -91,6 +96,7 @@ class Program:
             now=self.clock.now,
             monotonic=self.clock.now,
             sleep=sleep or self.clock.sleep,
+            execute=lambda name, words: self.executed.append(words),
         )
         status = vast.main(list(words), environment)
         return Ran(status, out.text(), err.text())
@@ -98,40 +104,102 @@ class Program:
 
 @pytest.fixture
 def box() -> Iterator[Sandbox]:
-    """A fresh market."""
+    """Return a fresh market."""
     with Sandbox() as sandbox:
         yield sandbox
 
 
 @pytest.fixture
 def still(box: Sandbox) -> None:
-    """No time passes in the market: the days left are the same when asked again."""
+    """Stop the market's time: the days left are the same when asked again."""
     box.market.run_on(lambda: 0.0, 0.0)
 
 
 @pytest.fixture
 def run(box: Sandbox, tmp_path: Path) -> Program:
-    """Runs a command line against the market of `box`."""
+    """Return what runs a command line against the market of `box`."""
     return Program(tmp_path, box)
 
 
 @pytest.fixture
 def offline(tmp_path: Path) -> Program:
-    """Runs a command line without a key, a service or a network."""
+    """Return what runs a command line without a key, a service or a network."""
     return Program(tmp_path)
 
 
 @pytest.fixture(autouse=True)
 def utc(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Local time is UTC unless a test says otherwise."""
+    """Make UTC the local time unless a test says otherwise."""
     import time
 
     monkeypatch.setenv("TZ", "UTC")
     time.tzset()
 
 
+@pytest.fixture
+def plan(box: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Plan:
+    """Return what has the next calls of a name answered by faults, by answers of the
+    test's own, or by None: as usual. `last`: the last of them goes on for ever."""
+
+    def play(answer: Answer | None) -> tuple[bool, Callable[[Any], Answer]]:
+        return answer is None, lambda trouble: answer or trouble.reply
+
+    def arm(call: str, *answers: str | Answer | None, last: bool = False) -> None:
+        for index, answer in enumerate(answers):
+            kind = answer if isinstance(answer, str) else f"own {len(FAULTS)}"
+            if not isinstance(answer, str):
+                monkeypatch.setitem(FAULTS, kind, play(answer))
+            forever = last and index == len(answers) - 1
+            box.fault(call, kind, times=None if forever else 1)
+
+    return arm
+
+
+def an_offer(box: Sandbox) -> int:
+    """Return the id of an offer that is free."""
+    offers = box.market.offers.values()
+    return int(next(o.row["id"] for o in offers if not (o.rental or o.odd)))
+
+
+def rent(box: Sandbox, **odd: Any) -> int:
+    """Rent an offer behind the program's back; return the id of the instance.
+
+    `odd` is what the instance's row shows in place of the truth.
+    """
+    market = box.market
+    order = {"image": "it", "disk": 10.0, "runtype": "ssh", "label": odd.get("label")}
+    offer = market.offers[an_offer(box)]
+    rental = market.rent(offer, order, next(market.ids), market.user["id"])
+    rental.odd = odd
+    return rental.id
+
+
+def create(box: Sandbox) -> tuple[str, ...]:
+    """Return the words that rent an offer."""
+    return "create", "instance", str(an_offer(box)), "--image", "it"
+
+
+def names(box: Sandbox) -> list[str]:
+    """Return the names of the calls that came in."""
+    return [seen.name for seen in box.calls]
+
+
+def one_line(ran: Ran) -> str:
+    """Return the only line on stderr of a run that shows nothing."""
+    assert ran.out == ""
+    assert ran.err.count("\n") == 1
+    assert ran.err.startswith("vast.py: ")
+    return ran.err
+
+
+def needs(*programs: str) -> pytest.MarkDecorator:
+    """Return the mark of a test that is skipped where a program is missing."""
+    missing = [program for program in programs if not shutil.which(program)]
+    return pytest.mark.skipif(bool(missing), reason=f"needs {' '.join(missing)}")
+
+
 def script_environment(box: Sandbox, home: Path) -> dict[str, str]:
-    """The environment for running vast.py as a program of its own."""
+    """Return the environment for running vast.py as a program of its own."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     return {
         "PATH": path,
@@ -143,7 +211,7 @@ def script_environment(box: Sandbox, home: Path) -> dict[str, str]:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Says how much of the fault matrix was run."""
+    """Say how much of the fault matrix was run."""
     passed = terminalreporter.getreports("passed")
     cells = sum("test_faults.py::test_cell[" in report.nodeid for report in passed)
     if cells:

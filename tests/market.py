@@ -414,13 +414,14 @@ def order_keys(order: Any, types: Mapping[str, type]) -> list[tuple[str, bool]]:
     require(is_a(order, list), "order must be an array")
     for key in order:
         sound = is_a(key, list) and len(key) == 2 and key[1] in ("asc", "desc")
-        require(sound and key[0] in types, f"cannot order by {key!r}")
+        sound = sound and is_a(key[0], str) and key[0] in types
+        require(sound, f"cannot order by {key!r}")
     return [(name, way == "desc") for name, way in order]
 
 
 def column_keys(text: str, columns: Iterable[str]) -> list[tuple[str, bool]]:
     """Return a query's `order_by` as (column, descending) pairs."""
-    order, known = parse_json(text, list, "order_by"), set(columns)
+    order, known = parse_json(text, list, "order_by"), list(columns)
     for key in order:
         require(is_a(key, dict) and key.get("col") in known, f"no column: {key!r}")
     return [(key["col"], key.get("dir") == "desc") for key in order]

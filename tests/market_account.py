@@ -106,14 +106,15 @@ def iso(when: float) -> str:
 class Account:
     """What the calls of this module remember beyond the stores.
 
-    `api_keys` are the secrets of created keys by id. `sessions` are session keys and
-    when they end; the calls named in `second_factor` accept nothing else.
-    `challenges` are the secrets of codes that were sent: method and time.
+    `api_keys` are the secrets of created keys by id, `deleted_keys` are ids. `sessions`
+    are session keys and when they end; the calls named in `second_factor` accept
+    nothing else. `challenges` are the secrets of codes that were sent: method and time.
     `expired` counts the expired contracts by machine, `windows` are the maintenance
-    windows, those of `vast_windows` cannot be cancelled. `active_volumes` are ids of
-    volume offers that cannot be unlisted. `transfers` are (recipient id, $).
-    `invited` says when an address was invited. `updating` are the workergroups whose
-    workers are being updated.
+    windows, those of `vast_windows` cannot be cancelled. `details` say what bills of
+    the old list are in today's lists. `active_volumes` are ids of volume offers that
+    cannot be unlisted. `transfers` are (recipient id, $). `invited` says when an
+    address was invited. `updating` are the workergroups whose workers are being
+    updated.
     """
 
     shapes: dict[str, str]
@@ -134,6 +135,7 @@ class Account:
     active_volumes: set[int] = field(default_factory=set)
     transfers: list[tuple[int, float]] = field(default_factory=list)
     api_keys: dict[int, str] = field(default_factory=dict)
+    deleted_keys: set[int] = field(default_factory=set)
     sessions: dict[str, float] = field(default_factory=dict)
     second_factor: set[str] = field(default_factory=set)
     challenges: dict[str, tuple[str, float]] = field(default_factory=dict)
@@ -209,7 +211,7 @@ def locked_out(market: Market, name: str, given: str, key: str) -> Reply | None:
     `given` is the Authorization header and `key` the user's own API key. Accepted are
     that one, created keys and session keys, as long as they exist.
     """
-    state, keys = account(market), market.stores["api_keys"].rows
+    state = account(market)
     token = given.removeprefix("Bearer ") if given.startswith("Bearer ") else ""
     if token in state.sessions:
         if market.now() < state.sessions[token]:
@@ -218,8 +220,8 @@ def locked_out(market: Market, name: str, given: str, key: str) -> Reply | None:
         if state.shapes["expired_session"] == "auth_error":
             return error_reply(404, "auth_error", msg)
         return json_reply({"success": False, "msg": msg}, 404)
-    secrets: dict[Any, str] = {**state.api_keys, market.user.get("key_id"): key}
-    if not any(token == secret for ident, secret in secrets.items() if ident in keys):
+    own = token == key and market.user.get("key_id") not in state.deleted_keys
+    if not own and token not in state.api_keys.values():
         return error_reply(market.bad_key_status, "auth_error", "Invalid user key")
     if name in state.second_factor:
         text = "Two Factor Authentication is required for this action."
@@ -833,12 +835,22 @@ def bills_of(ask: Ask, kind: str, tests: Row) -> list[Row]:
 
 
 def paged(ask: Ask, rows: list[Row], usual: int, most: int) -> Row:
-    """Return the answer with the page that the query asks for."""
+    """Return the answer with the page that the query asks for.
+
+    A token is good for the same filters and order only.
+    """
     limit = ask.query.get("limit", str(usual))
     require(limit.isdecimal() and int(limit) > 0, "limit must be a number over 0")
-    found, token = page(rows, {**ask.query, "limit": limit}, most)
+    same = {k: v for k, v in ask.query.items() if k not in ("limit", "after_token")}
+    seal = "." + secret_text(sorted(same.items()))[:8]
+    given = ask.query.get("after_token", "")
+    sound = not given or given.endswith(seal)
+    require(sound, "Invalid pagination token", 400, "invalid_token")
+    asked = {"limit": limit, "after_token": given.removesuffix(seal)}
+    found, token = page(rows, asked, most)
+    following = None if token is None else token + seal
     totals = {"count": len(found), "total": len(rows)}
-    return {"success": True, **totals, "next_token": token, "results": found}
+    return {"success": True, **totals, "next_token": following, "results": found}
 
 
 PAGING = ("select_filters", "latest_first", "limit", "after_token")
@@ -862,7 +874,7 @@ def invoices_v1(ask: Ask) -> Row:
         sound = is_a(key, dict) and key.get("col") in INVOICE_COLUMNS
         require(sound and key.get("dir", "desc") in ("asc", "desc"), "bad order_by")
         keys.append((INVOICE_COLUMNS[key["col"]], key.get("dir", "desc") == "desc"))
-    return paged(ask, ordered(rows, keys), 60, 500)
+    return paged(ask, ordered(rows, keys), 60, 100)
 
 
 def charges(ask: Ask) -> Row:
@@ -1063,6 +1075,9 @@ def delete_api_key(ask: Ask) -> Any:
     nothing(ask)
     own_key(ask)
     ask.market.stores["api_keys"].delete(ask.id)
+    state = account(ask.market)
+    state.deleted_keys.add(ask.id)
+    state.api_keys.pop(ask.id, None)
     msg = "Successfully Deleted API Key"
     shape = shaped(ask, "deleted_api_key")
     if shape == "text":
@@ -1390,6 +1405,10 @@ STATES = ("active", "suspended", "stopped")
 WIRE_OPERATORS = {
     "=": "eq", "==": "eq", "!=": "neq", ">=": "gte", "<=": "lte", ">": "gt", "<": "lt",
 }  # fmt: skip
+COMPARISON = (
+    r"(\w+)(?:\s*(==|!=|>=|<=|=|<|>)\s*(?!\[)|\s+(in|notin)\s+(?=\[))"
+    r"(\[[^\]]*\]|\S+)"
+)
 
 
 def check_endpoint(given: Row) -> None:
@@ -1497,14 +1516,20 @@ def delete_endpoint(ask: Ask) -> Row:
 
 def parsed_search(query: str) -> Row:
     """Return the filters of a search as the service keeps them."""
-    found = re.findall(r"(\w+)\s*(==|!=|>=|<=|=|<|>)\s*(\S+)", query)
-    require(bool(found) or not query.strip(), f"search_params: {query!r}")
+    require(not re.sub(COMPARISON, "", query).strip(), f"search_params: {query!r}")
     filters: Row = {}
-    for name, sign, text in found:
-        value: Any = {"true": True, "false": False}.get(text.lower(), number(text))
-        value = text.replace("_", " ") if value is None else value
-        filters.setdefault(name, {})[WIRE_OPERATORS[sign]] = value
+    for name, sign, word, text in re.findall(COMPARISON, query):
+        texts = text[1:-1].split(",") if word else [text]
+        values = [search_value(one.strip()) for one in texts]
+        operator = word or WIRE_OPERATORS[sign]
+        filters.setdefault(name, {})[operator] = values if word else values[0]
     return filters
+
+
+def search_value(text: str) -> Any:
+    """Return a value of a search: a boolean, a number, or text."""
+    value: Any = {"true": True, "false": False}.get(text.lower(), number(text))
+    return text.replace("_", " ") if value is None else value
 
 
 def with_endpoint(ask: Ask, given: Row) -> Row:

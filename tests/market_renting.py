@@ -1175,6 +1175,7 @@ def search_templates(ask: Ask) -> Row:
     keys = column_keys(query.get("order_by", "[]"), TEMPLATE_FILTERS)
     rows = [r for r in ask.market.stores["templates"].all() if visible(ask.market, r)]
     rows = ordered(filtered(rows, filters, TEMPLATE_FILTERS), keys)
+    require(all(is_a(name, str) for name in cols), "select_cols holds text")
     if "*" not in cols:
         rows = [{name: row.get(name) for name in cols} for row in rows]
     return {"success": True, "templates_found": len(rows), "templates": rows}

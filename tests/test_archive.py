@@ -396,7 +396,7 @@ def test_it_runs(way: str, host: Host) -> None:
 def test_the_pdf_needs_borb_and_says_so(host: Host) -> None:
     ran = host("vast/vast.py generate pdf-invoices -q")
     line = "python3 -m pip install 'borb>=3.0.9,<4'"
-    assert ran == (2, "", f"vast.py: the PDF needs borb, to be had by: {line}\n")
+    assert ran == (2, "", f"vast.py: the PDF needs borb; run: {line}\n")
 
 
 def test_with_pdf_it_draws(

@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import stat
 import subprocess
 import sys
 import time
@@ -30,10 +31,10 @@ BOTH_COMMANDS = ("show invoices", "generate pdf-invoices")
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The current folder, which is empty; not the home."""
-    place = tmp_path / "bills"
-    place.mkdir()
-    monkeypatch.chdir(place)
-    return place
+    current = tmp_path / "bills"
+    current.mkdir()
+    monkeypatch.chdir(current)
+    return current
 
 
 # ---------------------------------------------------------------- show user
@@ -81,7 +82,7 @@ def test_the_raw_user_is_without_credentials(run: Program, box: Sandbox) -> None
     ran = run("show", "user", "--raw")
     assert "s3cr3t" not in ran.out
     assert json.loads(ran.out) == {
-        key: it for key, it in USER.items() if key not in ("api_key", "sid")
+        key: value for key, value in USER.items() if key not in ("api_key", "sid")
     }
     assert list(json.loads(ran.out)) == sorted(json.loads(ran.out))
 
@@ -124,7 +125,8 @@ SUMS = """\
 vast.py: from the beginning to 2026-09-21 14:13:20 UTC
 vast.py: charges: 1.4580 USD
 vast.py: payments: -32.505 USD
-vast.py: not billed yet: 1.92 USD
+vast.py: total: -31.05 USD, rounded
+vast.py: charges not billed yet: 1.92 USD
 """
 
 
@@ -153,9 +155,11 @@ def test_the_table_of_invoices(run: Program, bills: Sandbox) -> None:
         ("--only-charges", ["1", "3", "5"]),
         ("-p", ["2", "4"]),
         ("--only_credits", ["2", "4"]),
-        ("-s 2026-02-04", ["3", "4", "5"]),
-        ("-e 2026-02-03", ["2", "1", "4", "5"]),
-        ("-c -s 2026-02-03 -e 2026-02-03", ["1", "5"]),
+        ("-s 2026-02-04", ["3"]),
+        ("-e 2026-02-03", ["2", "1"]),
+        ("-c -s 2026-02-03 -e 2026-02-03", ["1"]),
+        ("-s 1970-01-01", ["2", "1", "3"]),
+        ("-e 2099", ["2", "1", "3"]),
     ],
 )
 def test_which_invoices(
@@ -167,16 +171,132 @@ def test_which_invoices(
 
 def test_quiet_invoices_are_their_ids(run: Program, bills: Sandbox) -> None:
     assert run("show", "invoices", "-q") == Ran(0, "2\n1\n3\n4\n5\n", "")
-    assert run("show", "invoices", "-q", "--raw").out == "[2, 1, 3, 4, 5]\n"
+    ran = run("show", "invoices", "-q", "--raw")
+    assert ran == Ran(0, "[2, 1, 6, 7, 3, 4, 5]\n", "")
 
 
-def test_raw_invoices_are_one_document(run: Program, bills: Sandbox) -> None:
-    ran = run("show", "invoices", "--raw")
+@pytest.mark.parametrize(
+    ("options", "ids"),
+    [
+        ("", (2, 1, 6, 7, 3, 4, 5)),
+        ("-c", (1, 6, 3, 5)),
+        ("-s 2026-02-04", (3,)),
+        ("-e 2026-02-03", (2, 1, 6, 7)),
+    ],
+)
+def test_raw_invoices_are_all_rows_as_they_were_sent(
+    run: Program, bills: Sandbox, options: str, ids: tuple[int, ...]
+) -> None:
+    ran = run("show", "invoices", "--raw", *options.split())
     value = json.loads(ran.out)
     assert value["current"] == CURRENT
     by_id = {row["id"]: row for row in ROWS}
-    assert value["invoices"] == [by_id[number] for number in (2, 1, 3, 4, 5)]
+    assert value["invoices"] == [by_id[number] for number in ids]
     assert list(value) == ["current", "invoices"]
+
+
+@pytest.mark.parametrize("amount", ["0.00001", 0.00004, 1e-9, "-0.00004"])
+def test_the_smallest_charges_are_there(
+    run: Program, box: Sandbox, amount: object
+) -> None:
+    row = {"id": 1, "type": "charge", "timestamp": NOON, "amount": amount}
+    body = {"invoices": [row], "current": None}
+    box.fault("invoices", "body", times=2, body=body)
+    assert json.loads(run("show", "invoices", "--raw").out)["invoices"] == [row]
+    assert run("show", "invoices").out.splitlines()[1].endswith(" 0.0000")
+
+
+UNDATED = "without a date left out"
+
+
+@pytest.mark.parametrize(
+    ("options", "note"),
+    [
+        ("", ""),
+        ("-c", ""),
+        ("-s 2026-02-04", "vast.py: 2 rows without a date left out"),
+        ("-e 2026-02-04", "vast.py: 2 rows without a date left out"),
+        ("-e 2026-02-04 --raw", "vast.py: 2 rows without a date left out"),
+        ("-c -s 2026", "vast.py: 1 row without a date left out"),
+        ("-q -s 2026", ""),
+    ],
+)
+@pytest.mark.parametrize("command", BOTH_COMMANDS)
+def test_rows_without_a_date_are_in_no_range(
+    run: Program, bills: Sandbox, folder: Path, options: str, note: str, command: str
+) -> None:
+    ran = run(*command.split(), *options.split())
+    assert ran.status == 0
+    assert [line for line in ran.err.splitlines() if UNDATED in line] == [note][
+        : len(note)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("options", "notes"),
+    [
+        ("", ["charges:", "payments:", "total:", "charges not billed yet:"]),
+        ("-c", ["charges:", "total:", "charges not billed yet:"]),
+        ("-p -e 2026-02-03", ["payments:", "total:"]),
+        ("-e 2026-09-20", ["charges:", "payments:", "total:"]),
+        ("-e 2026-09-21T14:12", ["charges:", "payments:", "total:"]),
+        ("-e 2026-09-21T14:13:20Z", ["charges:", "payments:", "total:", "charges not"]),
+        (
+            "-e 2026-09-21",
+            ["charges:", "payments:", "total:", "charges not billed yet:"],
+        ),
+    ],
+)
+def test_which_sums_are_told(
+    run: Program, bills: Sandbox, options: str, notes: list[str]
+) -> None:
+    ran = run("show", "invoices", *options.split())
+    lines = [x for x in ran.err.splitlines()[1:] if UNDATED not in x]
+    assert len(lines) == len(notes)
+    for line, note in zip(lines, notes):
+        assert line.startswith(f"vast.py: {note}")
+
+
+@pytest.mark.parametrize(
+    ("amounts", "total"),
+    [
+        ([1, "2.5"], "total: 3.50 USD"),
+        ([1, "2.505"], "total: 3.51 USD, rounded"),
+        (["0.0001"], "total: 0.00 USD, rounded"),
+        ([], "total: 0.00 USD"),
+    ],
+)
+def test_the_total_is_in_cents(
+    run: Program, box: Sandbox, amounts: list[object], total: str
+) -> None:
+    rows = [{"type": "charge", "timestamp": NOON, "amount": x} for x in amounts]
+    box.fault("invoices", "body", body={"invoices": rows, "current": None})
+    assert f"vast.py: {total}\n" in run("show", "invoices").err
+
+
+ODD: list[object] = [
+    None, True, False, -1, 0, 1.5, 10**400, 10**4000, -(10**400), "1" * 4000,
+    "1" * 5000, "nan", "-sNaN", "Infinity", "-inf", "1e400", "1e999999999",
+    "1e-999999999", "1E+99999999999999999999", "", " ", "\x1b[1m\0", [], [[1]], {},
+    {"total": {}},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("odd", ODD, ids=lambda odd: str(odd)[:25])
+def test_whatever_a_row_holds(
+    run: Program, box: Sandbox, folder: Path, odd: object
+) -> None:
+    names = ["amount", "timestamp", "start", "end", "quantity", "rate", "description"]
+    names += ["type", "last4", "is_credit", "source", "id", "metadata", "items"]
+    plain = {"type": "payment", "timestamp": NOON, "amount": 1, "id": 7}
+    rows = [{**plain, name: odd} for name in names] + [dict.fromkeys(names, odd)]
+    body = {"invoices": rows, "current": odd}
+    box.fault("invoices", "body", times=None, body=body)
+    for options in ("", "--raw", "-q", "-s 2020", "--cols ID,type,amount,id,Rate"):
+        ran = run("show", "invoices", *options.split())
+        assert (ran.status, "\x1b" in ran.out) == (0, False)
+    assert json.loads(run("show", "invoices", "--raw").out)["current"] == odd
+    assert run("generate", "pdf-invoices", "-o", "x.pdf").status == 0
 
 
 @pytest.mark.parametrize(
@@ -186,9 +306,10 @@ def test_raw_invoices_are_one_document(run: Program, bills: Sandbox) -> None:
         ({"charges": "0.5"}, "0.50 USD"),
         (3, "3.00 USD"),
         (1.2345, "1.2345 USD"),
-        (None, "- USD"),
+        (None, "yet: unknown"),
+        ("soon", "yet: unknown"),
     ],
-    ids=["object", "object without total", "number", "four decimals", "null"],
+    ids=["object", "object without total", "number", "four decimals", "null", "text"],
 )
 def test_the_current_charges(
     run: Program, box: Sandbox, current: object, said: str
@@ -344,7 +465,12 @@ WRONG = {
     "-e=": "''",
     "-s 2022-02-03 -e 2022-02-02": "before",
     "-s 2022-02-03T12:00Z -e 2022-02-03T12:00+01:00": "before",
-    "-s 2099-01-01": "before",
+    "-s 2099-01-01": "the start date is in the future",
+    "-s 2030": "the start date is in the future",
+    "-s 2030 -e 2031": "the start date is in the future",
+    f"-s 1{'0' * 400}": "is no date",
+    f"-e T24:001{'0' * 400}": "is no date",
+    f"-s 2022-01-01T00:{'1' * 5000}": "is no date",
     "-s 99999999999-01": "'99999999999-01'",
     "-c -p": "--only_c",
     "--only_credits --only-charges": "--only_c",
@@ -461,13 +587,14 @@ def test_a_file_of_another_name(
     assert Path(path).read_bytes().startswith(b"%PDF-")
 
 
+@pytest.mark.parametrize("output", ["-", "/dev/stdout", "/dev/fd/1"])
 def test_stdout_gets_the_pdf_and_nothing_else(
-    run: Program, bills: Sandbox, folder: Path
+    run: Program, bills: Sandbox, folder: Path, output: str
 ) -> None:
     file, stderr = io.BytesIO(), Stream()
     stdout = io.TextIOWrapper(file)
     console = vast.Console(stdout, stderr, environ=run.environ, now=run.clock.now)
-    assert vast.main(["generate", "pdf-invoices", "-o", "-"], console) == 0
+    assert vast.main(["generate", "pdf-invoices", "-o", output], console) == 0
     assert file.getvalue().startswith(b"%PDF-")
     assert file.getvalue().rstrip().endswith(b"%%EOF")
     assert stderr.text().startswith("vast.py: from the beginning to ")
@@ -507,7 +634,8 @@ def test_text_that_the_pdf_cannot_show_is_named(
 ) -> None:
     box.market.user["fullname"] = "Łukasz 東京\x1b"
     ran = run("generate", "pdf-invoices", "-e", "2020")
-    assert "Łukasz 東京\n" in ran.err
+    msg = "characters the PDF font lacks, shown as '?': Łukasz 東京"
+    assert f"vast.py: {msg}\n" in ran.err
     assert "Český" not in ran.err
 
 
@@ -553,6 +681,99 @@ def test_a_full_disk_loses_nothing(
     assert [file.read_text() for file in folder.iterdir()] == ["the one before"]
 
 
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o666], ids=oct)
+def test_a_file_keeps_its_mode(
+    run: Program, bills: Sandbox, folder: Path, mode: int
+) -> None:
+    path = folder / "x.pdf"
+    path.write_text("the one before, which is longer " * 9999)
+    path.chmod(mode)
+    assert run("generate", "pdf-invoices", "-q", "-o", "x.pdf").status == 0
+    assert path.read_bytes().startswith(b"%PDF-")
+    assert path.read_bytes().rstrip().endswith(b"%%EOF")
+    assert path.stat().st_mode & 0o777 == mode
+    assert [file.name for file in folder.iterdir()] == ["x.pdf"]
+
+
+def test_a_link_to_a_file_stays(run: Program, bills: Sandbox, folder: Path) -> None:
+    (folder / "archive").mkdir()
+    target, link = folder / "archive" / "real.pdf", folder / "x.pdf"
+    target.write_text("the one before")
+    target.chmod(0o640)
+    link.symlink_to(target)
+    assert run("generate", "pdf-invoices", "-q", "-o", "x.pdf").status == 0
+    assert link.is_symlink()
+    assert target.read_bytes().startswith(b"%PDF-")
+    assert target.stat().st_mode & 0o777 == 0o640
+    assert len(list(folder.rglob("*"))) == 3
+
+
+def test_a_link_to_nothing_is_replaced(
+    run: Program, bills: Sandbox, folder: Path
+) -> None:
+    link = folder / "x.pdf"
+    link.symlink_to(folder / "nothing")
+    assert run("generate", "pdf-invoices", "-q", "-o", "x.pdf").status == 0
+    assert (link.is_symlink(), (folder / "nothing").exists()) == (False, False)
+    assert link.read_bytes().startswith(b"%PDF-")
+
+
+def test_a_device_stays_one(run: Program, bills: Sandbox, folder: Path) -> None:
+    device = folder / "null"
+    try:
+        os.mknod(device, 0o666 | stat.S_IFCHR, os.makedev(1, 3))
+        device.write_bytes(b"")
+    except PermissionError:
+        pytest.skip("only root can make a device, and not everywhere")
+    ran = run("generate", "pdf-invoices", "-q", "-o", "null")
+    assert ran == Ran(0, "null\n", "")
+    assert stat.S_ISCHR(device.stat().st_mode)
+    assert list(folder.iterdir()) == [device]
+
+
+def test_a_pipe_is_written_into(run: Program, bills: Sandbox, folder: Path) -> None:
+    os.mkfifo("pipe")
+    reader = subprocess.Popen(["cat", "pipe"], stdout=subprocess.PIPE)
+    assert run("generate", "pdf-invoices", "-q", "-o", "pipe") == Ran(0, "pipe\n", "")
+    content, _ = reader.communicate(timeout=30)
+    assert content.startswith(b"%PDF-")
+    assert content.rstrip().endswith(b"%%EOF")
+    assert stat.S_ISFIFO(os.stat("pipe").st_mode)
+
+
+@pytest.mark.parametrize(
+    "shell",
+    [
+        pytest.param("{vast} -o >(cat > x.pdf); wait $!", id=">(cmd)"),
+        pytest.param("{vast} -o /dev/stdout > x.pdf", id="stdout is a file"),
+        pytest.param("{vast} -o /dev/stdout | cat > x.pdf", id="stdout is a pipe"),
+        pytest.param("{vast} -o /dev/fd/3 3> x.pdf", id="another descriptor"),
+        pytest.param("{vast} -o /dev/stderr 2> x.pdf", id="stderr"),
+    ],
+)
+def test_where_a_shell_sends_it(
+    bills: Sandbox, folder: Path, tmp_path: Path, shell: str
+) -> None:
+    line = shell.format(
+        vast=f"{sys.executable} {vast.__file__} generate pdf-invoices -q"
+    )
+    subprocess.run(
+        ["bash", "-c", line],
+        env=script_environment(bills, tmp_path),
+        stdout=subprocess.DEVNULL,
+        check=True,
+    )
+    assert (folder / "x.pdf").read_bytes().startswith(b"%PDF-")
+    assert (folder / "x.pdf").read_bytes().rstrip().endswith(b"%%EOF")
+    assert os.path.islink("/dev/stdout")
+
+
+def test_a_folder_is_no_file(run: Program, bills: Sandbox, folder: Path) -> None:
+    (folder / "x.pdf").mkdir()
+    ran = run("generate", "pdf-invoices", "-q", "-o", "x.pdf")
+    assert "x.pdf: Is a directory" in complaint(ran, 2)
+
+
 def test_a_folder_that_is_not_there(run: Program, bills: Sandbox, folder: Path) -> None:
     ran = run("generate", "pdf-invoices", "-q", "-o", "nowhere/x.pdf")
     assert "nowhere/x.pdf" in complaint(ran, 2)
@@ -574,7 +795,10 @@ def test_progress_over_two_thousand_rows(
     run: Program, box: Sandbox, folder: Path, terminal: bool
 ) -> None:
     row = {"type": "charge", "timestamp": NOON, "amount": 1}
-    body = {"invoices": [{**row, "id": it} for it in range(2001)], "current": None}
+    body = {
+        "invoices": [{**row, "id": number} for number in range(2001)],
+        "current": None,
+    }
     box.fault("invoices", "body", body=body)
     ran = run("generate", "pdf-invoices", "-q", terminal=terminal)
     assert ran.out == "invoice_24320.pdf\n"

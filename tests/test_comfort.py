@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import shutil
 import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
@@ -13,112 +14,60 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_commands import PLAIN_RENTAL, PLAIN_SEARCH, complaint, free_offer, rent, sent
+from cases import Case, fill, load
+from test_commands import PLAIN_RENTAL, complaint, free_offer, rent, sent
 
 import vast
 from conftest import Clock, Program, Ran, script_environment
 from sandbox import BROKEN_IMAGE, Row, Sandbox
 
-Request = tuple[str, str, object]
-
-INSTANCE = "/api/v0/instances/7/"
-MACHINES = "/api/v0/machines"
-LIST_QUERY = (
-    "limit=25&select_filters=%7B%7D"
-    "&order_by=%5B%7B%22col%22%3A%22id%22%2C%22dir%22%3A%22asc%22%7D%5D"
-)
-BILLS_QUERY = "owner=me&sdate=0&edate=1790000000&inc_charges=true"
-DEFJOB = "--price_gpu 1 --price_inetu 2 --price_inetd 3 --image x"
-
-# Each command of the program: how it is typed, and the first request that it sends;
-# None: it sends none.
-CASES: dict[str, tuple[str, Request | None]] = {
-    "search offers": (
-        "search offers num_gpus=2",
-        ("POST", "/api/v0/bundles/", {**PLAIN_SEARCH, "num_gpus": {"eq": 2}}),
-    ),
-    "show instances": (
-        "show instances",
-        ("GET", f"/api/v1/instances/?{LIST_QUERY}", None),
-    ),
-    "ssh-url": ("ssh-url 7", ("GET", f"{INSTANCE}?owner=me", None)),
-    "scp-url": ("scp-url", ("GET", f"/api/v1/instances/?{LIST_QUERY}", None)),
-    "create instance": (
-        "create instance 7 --image example/image",
-        ("PUT", "/api/v0/asks/7/", PLAIN_RENTAL),
-    ),
-    "start instance": ("start instance 7 8", ("PUT", INSTANCE, {"state": "running"})),
-    "stop instance": ("stop instance 7", ("PUT", INSTANCE, {"state": "stopped"})),
-    "label instance": ("label instance 7 it", ("PUT", INSTANCE, {"label": "it"})),
-    "change bid": (
-        "change bid 7",
-        ("PUT", "/api/v0/instances/bid_price/7/", {"client_id": "me", "price": None}),
-    ),
-    "destroy instance": ("destroy instance 7 8", ("DELETE", INSTANCE, {})),
-    "show machines": ("show machines", ("GET", f"{MACHINES}?owner=me", None)),
-    "list machine": (
-        "list machine 7 -g 0.5",
-        ("PUT", f"{MACHINES}/create_asks/", {"machine": 7, "price_gpu": 0.5}),
-    ),
-    "unlist machine": ("unlist machine 7", ("DELETE", f"{MACHINES}/7/asks/", {})),
-    "set min-bid": (
-        "set min-bid 7 --price 1",
-        ("PUT", f"{MACHINES}/7/minbid/", {"client_id": "me", "price": 1}),
-    ),
-    "set defjob": (
-        f"set defjob 7 {DEFJOB}",
-        (
-            "PUT",
-            f"{MACHINES}/create_bids/",
-            {"machine": 7, "price_gpu": 1, "price_inetu": 2, "price_inetd": 3,
-             "image": "x"},
-        ),
-    ),
-    "remove defjob": ("remove defjob 7", ("DELETE", f"{MACHINES}/7/defjob/", {})),
-    "show user": ("show user", ("GET", "/api/v0/users/current/", None)),
-    "show invoices": (
-        "show invoices",
-        ("GET", f"/api/v0/users/me/invoices?{BILLS_QUERY}", None),
-    ),
-    "generate pdf-invoices": (
-        "generate pdf-invoices",
-        ("GET", f"/api/v0/users/me/invoices?{BILLS_QUERY}", None),
-    ),
-    "set api-key": ("set api-key s3cr3t", None),
-    "create account": ("create account", None),
-    "login": ("login", None),
-    "completion": ("completion bash", None),
-    "help": ("help", None),
-}  # fmt: skip
-CALLERS = [name for name, (_, request) in CASES.items() if request]
-NAMES = [command.name for command in vast.COMMANDS]
-VERBS = sorted({name.split()[0] for name in NAMES if " " in name})
+CASES = load()
+CALLERS = [name for name, case in CASES.items() if case.request]
+SHOWN = [command for command in vast.COMMANDS if not command.hidden]
+NAMES = [command.name for command in SHOWN]
+VERBS = sorted({name.split()[0] for name in NAMES if name not in vast.COMMAND_BY_NAME
+                or " " in name} - set(vast.COMMAND_BY_NAME))  # fmt: skip
+LOCAL = {command.name for command in vast.GROUPS["Program"]}
 
 
 def test_every_command_has_a_case() -> None:
-    assert sorted(CASES) == sorted(NAMES)
+    assert sorted(CASES.keys() | LOCAL) == sorted({*NAMES, *LOCAL})
+
+
+def prepared(box: Sandbox, case: Case) -> tuple[list[str], str, str, Any]:
+    """Put the market into the state that a case needs; return its words, and method,
+    path and body of its first request."""
+    names = case.setup(box.market) if case.setup else {}
+    assert case.request
+    method, path, body = fill(case.request, names)
+    return shlex.split(fill(case.words, names)), method, path, body
 
 
 def options_of(command: vast.Command) -> set[str]:
-    """All the names of a command's own options."""
-    return {name for argument in command.arguments() for name in argument.names}
+    """Return all the names of a command's own options."""
+    return {flag for arg in command.args for flag in arg.flags}
 
 
 # ---------------------------------------------------------------- dry runs
 
 
+def unmasked(printed: Any, body: Any) -> Any:
+    """Return a printed body with what is masked in it taken from the real one."""
+    if isinstance(printed, dict) and isinstance(body, dict):
+        return {key: unmasked(text, body.get(key)) for key, text in printed.items()}
+    return body if printed == vast.MASK else printed
+
+
 @pytest.mark.parametrize("name", CALLERS)
-def test_a_dry_run_says_the_first_request(
+def test_a_dry_run_prints_the_first_request(
     run: Program, box: Sandbox, name: str
 ) -> None:
-    line, request = CASES[name]
-    assert request
-    method, path, body = request
-    ran = run(*shlex.split(line), "--dry-run", "--raw")
-    value = {"body": body, "method": method, "url": box.url + path}
-    assert ran.status == 0
-    assert json.loads(ran.out) == value
-    assert ran.out.count("\n") == 1
+    words, method, path, body = prepared(box, CASES[name])
+    ran = run(*words, "--dry-run", "--raw")
+    assert (ran.status, ran.out.count("\n")) == (0, 1)
+    value = json.loads(ran.out)
+    value["body"] = unmasked(value["body"], body)
+    assert value == {"body": body, "method": method, "url": box.url + path}
     assert not box.calls
 
 
@@ -126,20 +75,72 @@ def test_a_dry_run_says_the_first_request(
 def test_a_dry_run_prints_a_curl_command(
     offline: Program, box: Sandbox, name: str
 ) -> None:
-    line, request = CASES[name]
-    assert request
-    method, path, body = request
-    ran = offline("--dry-run", *shlex.split(line), "--url", box.url, terminal=True)
-    words = shlex.split(ran.out)
+    words, method, path, body = prepared(box, CASES[name])
+    ran = offline("--dry-run", *words, "--url", box.url, terminal=True)
+    printed = shlex.split(ran.out)
     expected = ["curl", "-sS", "-X", method, box.url + path]
-    expected += ["-H", "Authorization: Bearer $VAST_API_KEY"]
+    if '"Authorization: Bearer $VAST_API_KEY"' in ran.out:
+        expected += ["-H", "Authorization: Bearer $VAST_API_KEY"]
     if body is not None:
-        expected += ["-H", "Content-Type: application/json", "-d", words[-1]]
-        assert json.loads(words[-1]) == body
-    assert (ran.status, words) == (0, expected)
-    assert '"Authorization: Bearer $VAST_API_KEY"' in ran.out
+        expected += ["-H", "Content-Type: application/json", "-d", printed[-1]]
+        assert unmasked(json.loads(printed[-1]), body) == body
+    assert (ran.status, printed) == (0, expected)
     assert not box.calls
     assert "[y/N]" not in ran.err
+
+
+def test_a_dry_run_leaves_the_key_to_the_environment(run: Program) -> None:
+    ran = run("show", "user", "--dry-run", "--api-key", "s3cr3t")
+    assert '"Authorization: Bearer $VAST_API_KEY"' in ran.out
+    assert "s3cr3t" not in ran.out
+
+
+# Where a key is saved, in which home, and how the printed command reads it.
+SAVED = {
+    "our file": ("home/.vast_api_key", "~/.vast_api_key"),
+    "the vendor's": (
+        "home/.config/vastai/vast_api_key",
+        "~/.config/vastai/vast_api_key",
+    ),
+    "a session": ("home/.vast_tfa_key", "~/.vast_tfa_key"),
+    "another folder": (
+        "it's/vastai/vast_api_key",
+        "'{}/it'\"'\"'s/vastai/vast_api_key'",
+    ),
+}
+
+
+@pytest.mark.skipif(not shutil.which("curl"), reason="needs curl")
+@pytest.mark.parametrize("case", SAVED)
+def test_a_dry_run_reads_the_key_from_its_file(
+    tmp_path: Path, box: Sandbox, case: str
+) -> None:
+    path, shown = SAVED[case]
+    home = tmp_path / "home"
+    for folder in (home, (tmp_path / path).parent):
+        folder.mkdir(parents=True, exist_ok=True)
+    (tmp_path / path).write_text(f"{box.key}\n")
+    program = Program(home, box)
+    program.environ["VAST_API_KEY"] = ""
+    if not path.startswith("home"):
+        program.environ["XDG_CONFIG_HOME"] = str((tmp_path / path).parent.parent)
+    ran = program("show", "user", "--dry-run")
+    key = f"$(cat {shown.replace('{}', str(tmp_path))})"
+    assert f'-H "Authorization: Bearer {key}"' in ran.out
+    answer = in_a_shell(box, home, ran.out, VAST_API_KEY="")
+    assert isinstance(answer, dict)
+    assert answer["id"] == box.market.user["id"]
+
+
+def test_a_dry_run_prints_no_password(run: Program) -> None:
+    for login in ("-u me -p hu5h docker.io", "-u me --password='hu5h x' docker.io"):
+        words = ["create", "instance", "7", "--image", "x", "--login", login]
+        words += ["--env", "-e HF_TOKEN=hu5h -e MODE=fast"]
+        ran = run(*words, "--dry-run")
+        assert "hu5h" not in ran.out + ran.err
+        body = json.loads(run(*words, "--dry-run", "--raw").out)["body"]
+        assert body["image_login"] == vast.MASK
+        assert body["env"] == {"HF_TOKEN": vast.MASK, "MODE": "fast"}
 
 
 def test_a_dry_run_writes_no_file(
@@ -151,17 +152,18 @@ def test_a_dry_run_writes_no_file(
     assert not list(offline.home.iterdir())
 
 
-def in_a_shell(box: Sandbox, home: Path, command: str) -> object:
-    """The answer, decoded, to a command that a dry run printed."""
+def in_a_shell(box: Sandbox, home: Path, command: str, **more: str) -> object:
+    """Return the response, decoded, to a command that a dry run printed."""
     ran = subprocess.run(
         ["sh", "-c", command],
-        env=script_environment(box, home),
+        env={**script_environment(box, home), **more},
         capture_output=True,
         check=True,
     )
     return json.loads(ran.stdout)
 
 
+@pytest.mark.skipif(not shutil.which("curl"), reason="needs curl")
 def test_a_printed_read_does_the_same(
     run: Program, box: Sandbox, tmp_path: Path
 ) -> None:
@@ -174,11 +176,12 @@ def test_a_printed_read_does_the_same(
     assert box.calls[0].body == box.calls[1].body
 
 
+@pytest.mark.skipif(not shutil.which("curl"), reason="needs curl")
 def test_a_printed_change_does_the_same(
     run: Program, box: Sandbox, tmp_path: Path
 ) -> None:
     rent(box)
-    label = 'it\'s "$HOME" `id` \\ ł\n'
+    label = 'here\'s "$HOME" `id` \\ ł\n'
     ran = run("label", "instance", "5001", label, "--dry-run")
     assert in_a_shell(box, tmp_path, ran.out) == {"success": True}
     assert box.market.own_rows()[0]["label"] == label
@@ -191,19 +194,19 @@ def test_a_printed_change_does_the_same(
 def test_the_main_help(offline: Program, words: list[str]) -> None:
     ran = offline(*words)
     assert (ran.status, ran.err) == (0, "")
-    places = [ran.out.find(f"\n  {name} ") for name in NAMES]
-    assert -1 not in places
-    assert places == sorted(places)
-    examples = re.findall(r"^  .*vast\.py .*", ran.out.partition("\n\n")[2], re.M)
-    assert len(examples) == 3
-    assert ran.out.index(examples[-1]) < places[0]
-    for argument in vast.COMMON_OPTIONS:
-        assert argument.long in ran.out
+    positions = [ran.out.find(f"\n  {name} ") for name in NAMES]
+    assert -1 not in positions
+    assert positions == sorted(positions)
+    examples = re.findall(r"^  vast\.py .*", ran.out.partition("\n\n")[2], re.M)[:3]
+    assert ran.out.index(examples[-1]) < positions[0]
+    for argument in (*vast.GLOBAL_ARGS, vast.VERSION_ARG):
+        assert f"{argument.long} " in ran.out
+    assert "complete " not in ran.out.replace("complete the", "")
 
 
 def test_the_groups_of_the_main_help(offline: Program) -> None:
     heads = re.findall(r"^(\w[\w ]*):$", offline("help").out, re.MULTILINE)
-    assert heads[:4] == ["Renting", "Renting out", "Billing", "Account"]
+    assert heads[: len(vast.GROUPS)] == list(vast.GROUPS)
 
 
 def test_no_command_at_all(offline: Program) -> None:
@@ -215,7 +218,10 @@ def test_a_verb_alone_lists_its_objects(offline: Program, verb: str) -> None:
     ran = offline(verb)
     objects = [name for name in NAMES if name.startswith(f"{verb} ")]
     assert (ran.status, ran.out) == (2, "")
-    assert [name for name in NAMES if f"vast.py {name} " in ran.err] == objects
+    first, *lines = ran.err.splitlines()
+    assert first == f"commands starting with '{verb}':"
+    listed = [line[2:30].rstrip() for line in lines]
+    assert [name for name in listed if name in NAMES] == objects
     assert offline(verb, "--help") == Ran(0, ran.err, "")
     assert offline("help", verb) == Ran(0, ran.err, "")
 
@@ -225,15 +231,38 @@ def test_the_help_of_a_command(offline: Program, name: str) -> None:
     command = vast.COMMAND_BY_NAME[name]
     ran = offline(*name.split(), "--help")
     assert (ran.status, ran.err) == (0, "")
-    assert ran.out.startswith(f"usage: vast.py {name}")
+    assert ran.out.startswith(f"usage: vast.py {name} ")
     for words in (["help", *name.split()], [*name.split(), "-h"]):
         assert offline(*words) == ran
-    for argument in (*command.arguments(), *vast.COMMON_OPTIONS):
-        shown = argument.help != "-"
-        text = ", ".join(argument.names) or argument.value.rstrip("+*?")
-        assert bool(re.search(rf"^  {re.escape(text)}\b", ran.out, re.M)) is shown
-        assert argument.help in " ".join(ran.out.split()) or not shown
+    text = " ".join(ran.out.split())
+    for argument in (*command.args, *vast.GLOBAL_ARGS):
+        shown = ", ".join(argument.flags) or argument.metavar
+        line = re.search(rf"^  {re.escape(shown)}(?=[ \n])", ran.out, re.MULTILINE)
+        assert bool(line) is bool(argument.help)
+        assert " ".join(argument.help.split()) in text
     assert f"example:\n  vast.py {command.example}" in ran.out
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_usage_shows_what_is_required(offline: Program, name: str) -> None:
+    usage = offline("help", *name.split()).out.partition("\n\n")[0]
+    before, _, after = " ".join(usage.split()).partition(" [options]")
+    for argument in vast.COMMAND_BY_NAME[name].args:
+        if argument.required:
+            assert f" {argument.long} {argument.metavar}" in before
+        elif argument.flags:
+            assert argument.long not in usage
+        else:
+            optional = argument.many in ("?", "*", "...")
+            assert (f"[{argument.metavar}" in after) is (
+                optional or "+" in argument.many
+            )
+            assert (f" {argument.metavar}" in after) is not optional
+
+
+def test_a_rental_needs_an_image_or_a_template(offline: Program) -> None:
+    help = " ".join(offline("create", "instance", "--help").out.split())
+    assert "--image IMAGE image to run; this or a template is required" in help
 
 
 @pytest.mark.parametrize("alias", ["search instances", "set min_bid", "set api_key"])
@@ -246,7 +275,8 @@ def test_the_help_of_another_name(offline: Program, alias: str) -> None:
 TOPICS = {
     "exit-codes": ["0", "1", "2", "3", "4", "5", "6", "130"],
     "environment": ["VAST_API_KEY", "VAST_URL", "HOME"],
-    "query": [line.split("=")[0].split()[0] for line in vast.FIELD_TABLE.splitlines()],
+    "query": [field.name for field in vast.FIELDS],
+    "columns": [column.heading for column in vast.INSTANCE_COLUMNS],
 }
 
 
@@ -256,7 +286,8 @@ def test_the_help_on_a_topic(offline: Program, topic: str) -> None:
     assert (ran.status, ran.err) == (0, "")
     first = [line.split()[0] for line in ran.out.splitlines() if line.strip()]
     assert [word for word in TOPICS[topic] if word not in first] == []
-    assert f"help {topic}" in offline("help").out
+    (topics,) = re.findall(r"help TOPIC, one of: (.*)", offline("help").out)
+    assert topic in topics.split(", ")
 
 
 def test_the_fields_in_the_help_of_a_search(offline: Program) -> None:
@@ -270,12 +301,12 @@ def test_the_fields_in_the_help_of_a_search(offline: Program) -> None:
 )
 def test_help_fits_eighty_columns(offline: Program, words: str) -> None:
     lines = offline("help", *words.split()).out.splitlines()
-    assert max(map(len, lines)) <= 80
+    assert [line for line in lines if len(line) > 80] == []
     assert [line for line in lines if line != line.rstrip()] == []
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "part"),
     [
         ("change bid", "picks a winning bid"),
         ("create instance", "ps shows it"),
@@ -283,32 +314,90 @@ def test_help_fits_eighty_columns(offline: Program, words: str) -> None:
         ("set api-key", "stdin"),
     ],
 )
-def test_what_a_help_must_say(offline: Program, words: str, said: str) -> None:
-    assert said in offline(*words.split(), "--help").out
+def test_what_a_help_must_mention(offline: Program, words: str, part: str) -> None:
+    assert part in offline(*words.split(), "--help").out
+
+
+HEADINGS = {id(column): column for each in SHOWN for column in each.columns}
+
+
+@pytest.mark.parametrize("column", HEADINGS.values(), ids=lambda each: each.heading)
+def test_every_heading_is_explained(offline: Program, column: vast.Column) -> None:
+    assert column.help
+    assert (
+        f"\n  {column.heading:<14}{column.help}\n"
+        in f"{offline('help', 'columns').out}"
+    )
+
+
+# A heading that ends with a unit, or whose values have one -> how its help names it.
+UNITS = {"$/hr": "$/hour", "$/h": "$/hour", "$/GB": "$/GB", "%": "%", "_h": "hours",
+         "_min": "minutes", "_Days": "days", "RAM": "GB", "Disk": "GB",
+         "ghz": "GHz"}  # fmt: skip
+
+
+@pytest.mark.parametrize("column", [*vast.OFFER_COLUMNS, *vast.INSTANCE_COLUMNS],
+                         ids=lambda each: each.heading)  # fmt: skip
+def test_the_unit_of_a_heading(column: vast.Column) -> None:
+    for end, unit in UNITS.items():
+        if column.heading.endswith(end):
+            assert column.help.endswith(unit)
+    for part in ("speed", "bandwidth", "price", "memory"):
+        if part in column.help:
+            assert ", " in column.help
+
+
+def test_every_table_has_its_headings_in_the_help(offline: Program) -> None:
+    help = offline("help", "columns").out
+    for command in SHOWN:
+        if {"--cols", "--wide"} <= options_of(command):
+            assert re.search(rf"^(.*, )?{re.escape(command.name)}(, .*)?:$", help, re.M)
+            assert command.columns
 
 
 @pytest.fixture
 def stage(run: Program, box: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Program:
-    """A market that has the ids of the examples: offer 1234, instance 5001, and the
-    caller's machine 12345; in a folder of its own."""
+    """A market that has the ids of the examples: offers 1234 and 1235, instance 5001,
+    and the caller's machine 12345; in a folder of its own."""
     market = box.market
     own = market.own_machines()[0]
     hardware = {**own.hardware, "machine_id": 12345}
     market.machines[12345] = replace(own, hardware=hardware, terms=dict(own.terms))
     rent(box)
-    offer = market.offers[free_offer(box)]
-    market.offers[1234] = replace(offer, row={**offer.row, "id": 1234})
+    for number in (1234, 1235):
+        offer = market.offers.pop(free_offer(box))
+        market.offers[number] = replace(offer, row={**offer.row, "id": number})
     monkeypatch.chdir(run.home)
     return run
 
 
-@pytest.mark.parametrize("name", NAMES)
+# Examples that work on this stage, with all that follows the first request.
+STAGED = """search_offers show_instances show_instance ssh-url scp-url create_instance
+    create_instances launch_instance start_instance stop_instance reboot_instance
+    recycle_instance label_instance update_instance change_bid destroy_instance
+    show_machines list_machine unlist_machine set_min-bid set_defjob remove_defjob
+    show_invoices generate_pdf-invoices show_user set_api-key""".split()
+
+
+@pytest.mark.parametrize("name", [name.replace("_", " ") for name in STAGED])
 def test_the_example_of_a_help_works(stage: Program, box: Sandbox, name: str) -> None:
     line = vast.COMMAND_BY_NAME[name].example.replace("\\\n", "")
-    assert line.startswith(name)
-    ran = stage(*shlex.split(line), stdin=f"{box.key}\n")
+    words = [word for word in shlex.split(line) if word != "--wait"]
+    ran = stage(*words, stdin=f"{box.key}\n")
     assert ran.status == 0
     assert ran.out
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_example_of_a_help_is_understood(
+    stage: Program, box: Sandbox, name: str
+) -> None:
+    line = vast.COMMAND_BY_NAME[name].example.replace("\\\n", "")
+    assert line.startswith(name)
+    ran = stage("--dry-run", *shlex.split(line), stdin=f"{box.key}\n")
+    assert ran.status == 0
+    assert ran.out
+    assert not box.calls
 
 
 @pytest.mark.parametrize("index", [0, 1])
@@ -321,54 +410,88 @@ def test_the_examples_of_the_main_help_work(stage: Program, index: int) -> None:
 
 # A wrong command line -> what its message must hold.
 MISTAKES = {
-    "serch offers": "did you mean 'search offers'?",
-    "search ofers": "did you mean 'search offers'?",
-    "searchoffers": "did you mean 'search offers'?",
-    "show instance": "did you mean 'show instances'?",
-    "ssh-ulr 5001": "did you mean 'ssh-url'?",
-    "set minbid 7 --price 1": "did you mean 'set min-bid'?",
-    "destroy instnace 7": "did you mean 'destroy instance'?",
-    "halp": "did you mean 'help'?",
-    "frobnicate": "help",
-    "help serch offers": "did you mean 'search offers'?",
-    "help exit-code": "did you mean 'exit-codes'?",
-    "show instances --qiet": "did you mean '--quiet'?",
-    "show instances --quite": "did you mean '--quiet'?",
-    "create instance 7 --imgae x": "did you mean '--image'?",
-    "--ulr x show user": "did you mean '--url'?",
-    "show machines -raw": "did you mean '--raw'?",
-    "-raw show machines": "did you mean '--raw'?",
-    "create instance 7 -image x": "did you mean '--image'?",
-    "search offers --gpu-name RTX_4090": "'gpu_name=RTX_4090'",
-    "search offers --gpu_name=A100": "'gpu_name=A100'",
-    "search offers --num-gpus 4 -o dph": "'num_gpus=4'",
-    "search offers --explain": "--explain",
-    "create instance 7 --image x --shm-size 1g": "--shm-size",
-    "create instance 7 --image x --bid 3": "--bid",
-    "search offers --lim 5": "--lim",
-    "show invoices --only_c": "--only_c",
-    "show instances --quie": "--quie",
-    "show user --ra": "--ra",
-    "destroy instance 7 --y": "--y",
-    "show user --version": "--version",
-    "show user extra": "'extra'",
-    "show instances --quiet=yes": "--quiet",
-    "show user --retry -1": "'-1'",
-    "show user --retry x": "'x'",
-    "show user --url": "--url",
-    "create instance 7 --image x --label --disk 9": "--label",
-    "start instance 7 --wait --timeout -1": "'-1'",
-    "start instance 7 --wait --timeout nan": "'nan'",
-    "completion fish": "bash, zsh",
-    "completion": "shell",
+    "serch offers": "; did you mean 'search offers'?\n",
+    "search ofers": "; did you mean 'search offers'?\n",
+    "searchoffers": "; did you mean 'search offers'?\n",
+    "show instence": "; did you mean 'show instance'?\n",
+    "ssh-ulr 5001": "; did you mean 'ssh-url'?\n",
+    "set minbid 7 --price 1": "; did you mean 'set min-bid'?\n",
+    "destroy instnace 7": "; did you mean 'destroy instance'?\n",
+    "halp": "; did you mean 'help'?\n",
+    "frobnicate": "unknown command 'frobnicate'; see vast.py help\n",
+    "frobnicate instance 5": "command 'frobnicate'; see vast.py help\n",
+    "help serch offers": "no help for 'serch offers'; did you mean 'search offers'?\n",
+    "help exit-code": "no help for 'exit-code'; did you mean 'exit-codes'?\n",
+    "start 5001": "unknown command 'start 5001'; did you mean 'start instance 5001'?\n",
+    "stop 5001 5002": "; did you mean 'stop instance 5001'?\n",
+    "destroy 5001 -y": "; did you mean 'destroy instance 5001'?\n",
+    "label 5001 exp1": "; did you mean 'label instance 5001'?\n",
+    "change 5001": "; did you mean 'change bid 5001'?\n",
+    "show offers": "; did you mean 'search offers'?\n",
+    "create bid --price 0.10": "; did you mean 'change bid'?\n",
+    "show instances-v1": "; did you mean 'show instances'?\n",
+    "show instances --qiet": "; did you mean '--quiet'?",
+    "show instances --quite": "; did you mean '--quiet'?",
+    "create instance 7 --imgae x": "; did you mean '--image'?",
+    "--ulr x show user": "; did you mean '--url'?",
+    "show machines -raw": "; did you mean '--raw'?",
+    "-raw show machines": "; did you mean '--raw'?",
+    "show instances --json": "unknown option '--json'; did you mean '--raw'?",
+    "--json show instances": "unknown option '--json'; did you mean '--raw'?",
+    "create instance 7 -image x": "; did you mean '--image'?",
+    "search offers --gpu-name RTX_4090": "put it in the query: 'gpu_name=RTX_4090'",
+    "search offers --gpu_name=A100": "put it in the query: 'gpu_name=A100'",
+    "search offers --num-gpus 4 -o dph": "put it in the query: 'num_gpus=4'",
+    "search offers --explain": "unknown option '--explain'; see vast.py search offers",
+    "create instance 7 --image x --shm-size 1g": "unknown option '--shm-size'",
+    "create instance 7 --image x --bid 3": "unknown option '--bid'",
+    "search offers --lim 5": "unknown option '--lim'; did you mean '--limit'?",
+    "show invoices --only_c": "unknown option '--only_c'",
+    "show instances --quie": "unknown option '--quie'",
+    "show user --ra": "unknown option '--ra'",
+    "destroy instance 7 --y": "unknown option '--y'",
+    "show user extra": "unexpected argument 'extra'; example: vast.py show user;",
+    "set min-bid 7 0.5": "use: vast.py set min-bid 7 --price 0.5;",
+    "show instances --quiet=yes": "--quiet takes no value",
+    "show user --retry -1": "invalid number of retries '-1'",
+    "show user --retry x": "invalid number of retries 'x'",
+    "show user --url": "--url needs a value",
+    "create instance 7 --image x --label --disk 9": "--label needs a value",
+    "create instance 7 --image x --args a --dry-run": "put --dry-run before --args",
+    "start instance 7 --wait --timeout -1": "invalid time '-1'",
+    "start instance 7 --wait --timeout nan": "invalid time 'nan'",
+    "search offers -t spot": (
+        "invalid type 'spot'; choose from on-demand, bid, interruptible, reserved;"
+    ),
+    "show instance 5001 abc": "invalid id 'abc': must be a whole number;",
+    "completion fish": "invalid shell 'fish'; choose from bash, zsh;",
+    "completion": "required: shell;",
+    "set min-bid 7": "required: --price;",
 }
 
 
 @pytest.mark.parametrize("line", MISTAKES)
 def test_a_mistake_is_understood(run: Program, box: Sandbox, line: str) -> None:
-    said = complaint(run(*shlex.split(line)), 2)
-    assert MISTAKES[line] in said
+    assert MISTAKES[line] in complaint(run(*shlex.split(line)), 2)
     assert not box.calls
+
+
+@pytest.mark.parametrize("line", ["reboot", "start", "create", "set", "show"])
+def test_a_verb_gets_no_far_fetched_suggestion(offline: Program, line: str) -> None:
+    assert offline(line).err.startswith(f"commands starting with '{line}':\n")
+
+
+OTHER_NAMES = {
+    typed: name
+    for typed, name in vast.OTHER_NAMES.items()
+    if name in vast.COMMAND_BY_NAME and typed not in vast.COMMAND_BY_NAME
+}
+
+
+@pytest.mark.parametrize("typed", OTHER_NAMES)
+def test_a_name_that_others_use(offline: Program, typed: str) -> None:
+    error = complaint(offline(*typed.split(), "5001"), 2)
+    assert error.endswith(f"; did you mean '{OTHER_NAMES[typed]}'?\n")
 
 
 def test_a_colon_for_an_operator_is_understood(run: Program, box: Sandbox) -> None:
@@ -388,16 +511,16 @@ def test_a_raw_mistake_is_one_json_object(run: Program) -> None:
 # ---------------------------------------------------------------- options anywhere
 
 
-@pytest.mark.parametrize("place", range(4))
+@pytest.mark.parametrize("index", range(4))
 @pytest.mark.parametrize(
     "option", ["--raw", "--retry 0", "--retry=0 --raw", "--api-key {key} --url {url}"]
 )
 def test_common_options_work_anywhere(
-    run: Program, box: Sandbox, option: str, place: int
+    run: Program, box: Sandbox, option: str, index: int
 ) -> None:
     words = ["show", "user", "-q"]
     typed = option.format(key=box.key, url=box.url).split()
-    ran = run(*words[:place], *typed, *words[place:])
+    ran = run(*words[:index], *typed, *words[index:])
     assert ran == run(*words, *typed)
     assert ran.status == 0
 
@@ -443,7 +566,7 @@ SAME = [
 @pytest.mark.usefixtures("still")
 @pytest.mark.parametrize("pair", SAME, ids=lambda pair: pair[0])
 def test_two_spellings(run: Program, box: Sandbox, pair: tuple[str, str]) -> None:
-    first, second = (run(*it.format(key=box.key).split()) for it in pair)
+    first, second = (run(*line.format(key=box.key).split()) for line in pair)
     assert first == second
     assert first.status == 0
     assert box.calls[0][1:4] == box.calls[1][1:4]
@@ -469,7 +592,7 @@ def test_values_that_look_like_options(
 ) -> None:
     offer = str(free_offer(box))
     assert run("create", "instance", offer, "--image", "x", *words).status == 0
-    assert box.calls[-1].body[key] == value
+    assert box.calls[0].body[key] == value
 
 
 def test_the_version(offline: Program) -> None:
@@ -531,22 +654,25 @@ def test_the_gravest_status_counts(
     run: Program, box: Sandbox, three: list[str], outcome: str
 ) -> None:
     kinds = outcome.split()
-    for place, kind in enumerate(kinds):
+    for index, kind in enumerate(kinds):
         if kind != "ok":
-            box.fault("manage", kind, after=kinds[:place].count("ok"))
+            box.fault("manage", kind, after=kinds[:index].count("ok"))
     ran = run("stop", "instance", *three, "--retry", "0")
-    done = [it for it, kind in zip(three, kinds) if kind == "ok"]
+    done = [id for id, kind in zip(three, kinds) if kind == "ok"]
     assert ran.status == OUTCOMES[outcome]
-    assert ran.out == "".join(f"stopping instance {it}.\n" for it in done)
+    assert ran.out == "".join(f"instance {id}: stopping\n" for id in done)
     assert [call.path for call in box.calls] == [
-        f"/api/v0/instances/{it}/" for it in three[: len(kinds)]
+        f"/api/v0/instances/{id}/" for id in three[: len(kinds)]
     ]
+    failed = [id for id, kind in zip(three, kinds) if kind != "ok"]
+    errors = [line for line in ran.err.splitlines() if "not tried" not in line]
+    assert all(any(id in line for line in errors) for id in failed)
     untried = " ".join(three[len(kinds) :])
     assert (f"not tried: {untried}\n" in ran.err) is bool(untried)
 
 
 @pytest.mark.parametrize("env", [{"VAST_API_KEY": "a b"}, {"VAST_URL": "ftp://x"}])
-def test_what_is_wrong_for_all_ids_is_said_once(
+def test_what_is_wrong_for_all_ids_is_reported_once(
     run: Program, box: Sandbox, three: list[str], env: dict[str, str]
 ) -> None:
     complaint(run("stop", "instance", *three, env=env), 2)
@@ -593,6 +719,8 @@ COLUMNS = {
     "--cols static_ip,num_reports": (
         "static_ip  reports\nfalse            0\nfalse            0\n"
     ),
+    "--cols R": "   R\n99.0\n94.0\n",
+    "--cols reliability2,gpu_$/h": "   R  gpu_$/h\n99.0   0.1326\n94.0   0.5605\n",
     "--cols ID --no-header": "7102\n7103\n",
     "--cols 'ID, N'": "  ID   N\n7102  8x\n7103  2x\n",
     "-q --cols ID": "7102\n7103\n",
@@ -609,8 +737,8 @@ def test_chosen_columns(run: Program, box: Sandbox, options: str) -> None:
 @pytest.mark.parametrize("name", CALLERS)
 def test_tables_have_the_options_of_tables(name: str) -> None:
     options = options_of(vast.COMMAND_BY_NAME[name])
-    is_table = name.split()[0] in ("search", "show")
-    assert ({"--cols", "--no-header", "-q", "--quiet"} <= options) is is_table
+    is_table = isinstance(vast.COMMAND_BY_NAME[name].run, vast.Listing)
+    assert is_table <= ({"--cols", "--no-header", "--wide", "-q", "--quiet"} <= options)
 
 
 @pytest.mark.parametrize(
@@ -625,7 +753,7 @@ def test_a_heading_can_be_left_out(run: Program, box: Sandbox, command: str) -> 
 
 
 @pytest.mark.parametrize(
-    ("cols", "said"),
+    ("cols", "part"),
     [
         ("Modle", "did you mean 'Model'?"),
         ("ID,nothing", "'nothing'"),
@@ -634,10 +762,10 @@ def test_a_heading_can_be_left_out(run: Program, box: Sandbox, command: str) -> 
         ("jupyter_token", "'jupyter_token'"),
     ],
 )
-def test_an_unknown_column(run: Program, box: Sandbox, cols: str, said: str) -> None:
+def test_an_unknown_column(run: Program, box: Sandbox, cols: str, part: str) -> None:
     rent(box)
     message = complaint(run("show", "instances", "--cols", cols), 2)
-    assert said in message
+    assert part in message
     assert "SSH_Addr" in message
     assert "uptime_mins" in message
 
@@ -646,7 +774,8 @@ def test_an_unknown_column(run: Program, box: Sandbox, cols: str, said: str) -> 
 
 DIRECT = {"runtype": "ssh_direct ssh_proxy"}
 DIRECT_JUPYTER = {"runtype": "jupyter_direct ssh_direct ssh_proxy"}
-# What follows `create instance ID --image example/image` -> what the body has besides.
+# What follows `create instance ID --image example/image` -> what the body has in
+# addition.
 TODAY: dict[str, Row] = {
     "--ssh": {},
     "--direct": DIRECT,
@@ -687,27 +816,28 @@ def test_the_options_of_today(run: Program, box: Sandbox, line: str) -> None:
         "create", "instance", offer, "--image", "example/image", *shlex.split(line)
     )
     body = {**PLAIN_RENTAL, **TODAY[line]}
-    assert (ran.status, ran.out) == (0, "Started. instance 5001\n")
+    assert (ran.status, ran.out) == (0, "Created instance 5001\n")
     assert "s3cr3t" not in ran.err
-    assert sent(box)[0][2] == {key: it for key, it in body.items() if it is not None}
+    assert sent(box)[0][2] == {k: text for k, text in body.items() if text is not None}
 
 
 @pytest.mark.parametrize("option", ["--ssh", "--direct"])
 def test_no_login_with_args_is_noted(run: Program, box: Sandbox, option: str) -> None:
     words = ["create", "instance", str(free_offer(box)), "--image", "x", option]
     ran = run(*words, "--args")
-    assert box.calls[-1].body["runtype"] == "args"
-    assert option in ran.err.splitlines()[0]
+    assert box.calls[0].body["runtype"] == "args"
+    note = "vast.py: --ssh and --direct have no effect with --args"
+    assert ran.err.splitlines()[0] == note
 
 
 def test_a_template_needs_no_image(run: Program, box: Sandbox) -> None:
     offer = str(free_offer(box))
     assert run("create", "instance", offer, "--template_hash", "abc").status == 0
-    assert box.calls[-1].body == {"client_id": "me", "template_hash_id": "abc"}
+    assert box.calls[0].body == {"client_id": "me", "template_hash_id": "abc"}
 
 
 @pytest.mark.parametrize(
-    ("env", "said"),
+    ("env", "part"),
     [
         ("--shm-size 1g", "--shm-size"),
         ("-e A=b --gpus=all", "--gpus=all"),
@@ -719,9 +849,11 @@ def test_a_template_needs_no_image(run: Program, box: Sandbox) -> None:
         ("A='b", "quot"),
     ],
 )
-def test_what_env_cannot_carry(run: Program, box: Sandbox, env: str, said: str) -> None:
+def test_what_env_does_not_take(
+    run: Program, box: Sandbox, env: str, part: str
+) -> None:
     ran = run("create", "instance", "7", "--image", "x", "--env", env)
-    assert said in complaint(ran, 2)
+    assert part in complaint(ran, 2)
     assert not box.calls
 
 
@@ -762,9 +894,10 @@ def waited(program: Program, line: str, **settings: Any) -> Ran:
 
 def test_waiting_for_a_new_instance(slow: Program) -> None:
     ran = waited(slow, RENT)
-    assert (ran.status, ran.out) == (0, f"Started. instance 5001\n{PROXY}\n")
-    rented, *changes = ran.err.splitlines()
+    assert (ran.status, ran.out) == (0, f"Created instance 5001\n{PROXY}\n")
+    rented, costs, *changes = ran.err.splitlines()
     assert "on demand" in rented
+    assert "instance 5001 costs $" in costs
     assert len(changes) == 3
     assert "starting" in changes[0]
     assert "loading x: layer 3 of 7 pulled" in changes[1]
@@ -776,10 +909,10 @@ def test_waiting_for_a_new_instance(slow: Program) -> None:
 def test_waiting_on_a_terminal_rewrites_one_line(slow: Program) -> None:
     ran = waited(slow, RENT, terminal=True)
     assert ran.status == 0
-    assert ran.err.count("\n") == 2
+    assert ran.err.count("\n") == 3
     pieces = ran.err.split("\r\x1b[K")
     assert len(pieces) > 10
-    assert all(len(piece.rstrip("\n")) < 80 for piece in pieces)
+    assert max(len(line) for piece in pieces for line in piece.splitlines()) < 80
     assert "28 s" in ran.err
 
 
@@ -788,9 +921,9 @@ def test_the_id_comes_before_the_waiting(slow: Program) -> None:
         raise KeyboardInterrupt
 
     ran = waited(slow, RENT, sleep=interrupt)
-    assert (ran.status, ran.out) == (130, "Started. instance 5001\n")
-    assert "still costs money" in ran.err
-    assert "vast.py destroy instance 5001" in ran.err
+    assert (ran.status, ran.out) == (130, "Created instance 5001\n")
+    assert "instance 5001 may not be running yet; it costs money" in ran.err
+    assert "; to check: vast.py show instance 5001" in ran.err
 
 
 def test_raw_waiting_is_one_document(slow: Program) -> None:
@@ -827,20 +960,24 @@ def test_waiting_for_a_change(slow: Program, verb: str, raw: bool) -> None:
         assert value == {"success": True}
         assert goal == ("gone" if row is None else row["actual_status"])
     else:
-        assert ran.out.endswith(" instance 5001.\n")
+        assert re.fullmatch(r"instance 5001: \w+ing\n", ran.out)
 
 
-# A line -> its status, what the last line on stderr says, what stdout says.
-IN_VAIN: dict[str, tuple[int, str, str]] = {
-    f"{RENT} --timeout 9": (3, "not running", "Started. instance 5001\n"),
-    f"{RENT} --timeout 0": (3, "not running", "Started. instance 5001\n"),
+# A line -> its status, what the last line on stderr holds, and stdout. Once something
+# is rented, the status is never 1, 4 or 5.
+NOT_REACHED: dict[str, tuple[int, str, str]] = {
+    f"{RENT} --timeout 9": (
+        3, "5001 is starting, not running, after 8 s", "Created instance 5001\n",
+    ),
+    f"{RENT} --timeout 0": (3, "not running", "Created instance 5001\n"),
     f"create instance {{offer}} --image {BROKEN_IMAGE} --wait": (
-        1, "pull access denied", "Started. instance 5001\n",
+        3, "pull access denied", "Created instance 5001\n",
     ),
     "stop instance 6001 --wait --timeout=9": (
-        3, "not stopped", "stopping instance 6001.\n",
+        3, "6001 is running, not stopped, after 8 s", "instance 6001: stopping\n",
     ),
-    "start instance 6002 --wait": (1, "offline", "starting instance 6002.\n"),
+    "stop instance 6002 --wait": (1, "is offline", "instance 6002: stopping\n"),
+    "start instance 6002 --wait": (1, "is offline", "instance 6002: starting\n"),
 }  # fmt: skip
 
 
@@ -854,27 +991,27 @@ def troubled(slow: Program) -> Program:
     return slow
 
 
-@pytest.mark.parametrize("line", IN_VAIN)
-def test_waiting_in_vain(troubled: Program, line: str) -> None:
-    status, said, out = IN_VAIN[line]
-    number = out.split()[-1].rstrip(".")
+@pytest.mark.parametrize("line", NOT_REACHED)
+def test_waiting_without_success(troubled: Program, line: str) -> None:
+    status, part, out = NOT_REACHED[line]
+    (number,) = re.findall(r"\d+", out)
     ran = waited(troubled, line)
     assert (ran.status, ran.out) == (status, out)
     last = ran.err.splitlines()[-1]
-    assert said in last
-    assert "still costs money" in last
-    assert f"vast.py destroy instance {number}" in last
+    assert part in last
+    costs = vast.STILL_COSTS["stopped" if line.startswith("stop") else "running"]
+    assert f"; {costs}; to check: vast.py show instance {number}" in last
 
 
-@pytest.mark.parametrize("line", IN_VAIN)
-def test_waiting_in_vain_prints_the_document_all_the_same(
+@pytest.mark.parametrize("line", NOT_REACHED)
+def test_waiting_without_success_prints_the_document_all_the_same(
     troubled: Program, line: str
 ) -> None:
     ran = waited(troubled, f"{line} --raw")
     value, error = json.loads(ran.out), json.loads(ran.err.splitlines()[-1])
-    assert ran.status == IN_VAIN[line][0]
+    assert ran.status == NOT_REACHED[line][0]
     assert value["success"] is True
-    assert "still costs money" in error["msg"]
+    assert "; to check: vast.py show instance " in error["msg"]
 
 
 @pytest.mark.parametrize("raw", [False, True], ids=["text", "raw"])
@@ -884,9 +1021,9 @@ def test_an_interrupted_wait(troubled: Program, raw: bool) -> None:
 
     words = ["stop", "instance", "6001", "--wait", *["--raw"] * raw]
     ran = troubled(*words, sleep=interrupt)
-    out = '{"success": true}\n' if raw else "stopping instance 6001.\n"
+    out = '{"success": true}\n' if raw else "instance 6001: stopping\n"
     assert (ran.status, ran.out) == (130, out)
-    assert "vast.py destroy instance 6001" in ran.err
+    assert "; to check: vast.py show instance 6001" in ran.err
 
 
 def test_an_instance_that_vanishes(troubled: Program) -> None:
@@ -895,7 +1032,7 @@ def test_an_instance_that_vanishes(troubled: Program) -> None:
         troubled.clock.sleep(seconds)
 
     ran = troubled("stop", "instance", "6001", "--wait", sleep=destroy)
-    assert (ran.status, ran.out) == (1, "stopping instance 6001.\n")
+    assert (ran.status, ran.out) == (1, "instance 6001: stopping\n")
     assert ran.err.endswith("vast.py: instance 6001 is gone\n")
 
 
@@ -915,7 +1052,7 @@ def test_waiting_for_several(troubled: Program) -> None:
 
 def test_no_waiting_without_the_option(slow: Program) -> None:
     assert waited(slow, RENT.replace("--wait", "")).status == 0
-    assert looks(slow) == 0
+    assert looks(slow) == 1  # for the price
     assert not slow.clock.slept
 
 

@@ -1,12 +1,13 @@
-"""The commands of a renter, and those of an account: what each sends and says.
+"""The commands of a renter, and those of an account: what each sends and prints.
 
-Most tests are tables from a command line to what must come of it.
+Most tests are tables from a command line to its outcome.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
@@ -38,11 +39,11 @@ def sent(box: Sandbox) -> list[Sent]:
 def free_offer(box: Sandbox) -> int:
     """The id of an offer that can be rented."""
     offers = box.market.offers.items()
-    return next(it for it, offer in offers if not offer.rental and not offer.odd)
+    return next(id for id, offer in offers if not offer.rental and not offer.odd)
 
 
 def rent(box: Sandbox, number: int = 5001, **body: Any) -> int:
-    """Rents an offer behind the program's back; the id of the instance."""
+    """Rents an offer without the program; the id of the instance."""
     order = {"image": "example/image", "disk": 10.0, "runtype": "ssh", **body}
     market = box.market
     offer = market.offers[free_offer(box)]
@@ -74,7 +75,7 @@ PLAIN_SEARCH: Row = {
     "allocated_storage": 5.0,
 }
 NO_DEFAULTS = {"verified": None, "external": None, "rentable": None}
-# What follows `search offers` -> what the body has besides; None: lacks.
+# What follows `search offers` -> what the body has in addition; None: lacks.
 SEARCHES: dict[str, Row] = {
     "": {},
     "'num_gpus>=4 dph<2'": {"num_gpus": {"gte": 4}, "dph_total": {"lt": 2}},
@@ -146,9 +147,9 @@ OFFERS: list[Row] = [
 ]  # fmt: skip
 OFFER_TABLE = """\
       ID  CUDA   N  Model     PCIE  cpu_ghz  vCPUs    RAM  VRAM  Disk    $/hr    DLP  DLP/$  score  NV_Driver   Net_up  Net_down     R  Max_Days  mach_id  status    host_id  ports  country
-20000123  12.8  4x  RTX_4090  22.4      3.8   16.0  128.6  98.3   813  1.4057  375.5  267.2  512.3  550.127.08   801.2    1200.0  99.7      15.5    20011  verified   100037     99  Bavaria,_DE
+20000123  12.8  4x  RTX_4090  22.4      3.8   16.0  128.6  98.3   813  1.4057  375.5  267.2  512.3  550.127.08   801.2    1200.0  99.7      15.5    20011  verified   100037     99  Bavaria, DE
       77     -   -  -            -        -      -      -     -     -       -      -      -      -  -                -         -     -         -        -  -               -      -  -
-      78     -  2x  -            -        -      -      -  16.0     -    0.25      -      -      -  -             true         -     -         -        -  -               -      -  -
+      78     -  2x  -            -        -      -      -  16.0     -  0.2500      -      -      -  -             true         -     -         -        -  -               -      -  -
 """  # noqa: E501
 
 
@@ -178,14 +179,19 @@ def test_raw_offers_stand_one_a_line_as_they_were_sent(
     ],
 )
 def test_no_offers(run: Program, options: list[str], out: str) -> None:
-    assert run("search", "offers", "num_gpus=99", *options) == Ran(0, out, "")
+    filters = "num_gpus=99 verified=true external=false rentable=true"
+    note = f"vast.py: nothing found; filters in force: {filters} (by default; -n lifts"
+    assert run("search", "offers", "num_gpus=99", *options) == Ran(
+        0, out, f"{note} them)\n"
+    )
 
 
 def test_all_the_market_can_be_shown(run: Program, box: Sandbox) -> None:
     ran = run("search", "offers", "-n", "--disable-bundling", "--limit", "9999")
     lines = ran.out.splitlines()
     assert len(lines) == len(box.market.offers) + 1
-    assert {len(line.split()) for line in lines} == {len(OFFER_HEADINGS)}
+    cells = {len(line.split(None, len(OFFER_HEADINGS) - 1)) for line in lines}
+    assert cells == {len(OFFER_HEADINGS)}
     assert "\x1b" not in ran.out
 
 
@@ -230,8 +236,8 @@ WRONG_SEARCHES = {
     "--limit 0": "limit",
     "--limit 1.5": "limit",
     "--limit": "--limit",
-    "--storage -1": "storage",
-    "--storage nan": "storage",
+    "--storage -1": "disk size '-1': must be a number of GB, at least 0",
+    "--storage nan": "disk size 'nan'",
     "--gpu-ram 24": "gpu_ram=24",
     "--raw=yes": "--raw",
 }
@@ -263,7 +269,7 @@ INSTANCES: list[Row] = [
 INSTANCE_TABLE = """\
   ID  Machine  Status    N  Model     Util%  vCPUs   RAM  Disk  SSH_Addr      SSH_Port    $/hr  Image            Net_up  Net_down     R  Label        Age_h  Up_min
 5001    20011  running  1x  RTX_4090   42.0    8.0  64.3    10  ssh4.vast.ai     10033  0.3522  example/image:1   801.2    1200.9  98.0  my_training    2.8      18
-5002        -  -         -  -             -      -     -     -  -                    -     0.5  -                     -         -     -  -                -       -
+5002        -  -         -  -             -      -     -     -  -                    -  0.5000  -                     -         -     -  -                -       -
 """  # noqa: E501
 
 
@@ -299,8 +305,8 @@ def test_raw_instances_are_without_credentials(run: Program, box: Sandbox) -> No
     assert second == INSTANCES[1]
     assert "s3cr3t" not in ran.out + ran.err
     assert first == {
-        **{key: it for key, it in INSTANCES[0].items() if key != "jupyter_token"},
-        "extra_env": [["MODE", "fast"]],
+        **{key: text for key, text in INSTANCES[0].items() if key != "jupyter_token"},
+        "extra_env": [["HF_TOKEN", "********"], ["MODE", "fast"]],
     }
 
 
@@ -315,7 +321,7 @@ def test_no_instances(run: Program, box: Sandbox) -> None:
 
 def test_all_pages_of_instances(run: Program, box: Sandbox) -> None:
     ids = [rent(box, number) for number in range(6060, 6000, -1)]
-    assert run("show", "instances", "-q").out.split() == [str(it) for it in ids[::-1]]
+    assert run("show", "instances", "-q").out.split() == list(map(str, ids[::-1]))
     assert [call.path for call in box.calls] == ["/api/v1/instances/"] * 3
     assert box.calls[0].query == {
         "limit": "25",
@@ -435,7 +441,8 @@ PLAIN_RENTAL: Row = {
     "runtype": "ssh",
 }
 JUPYTER = {"runtype": "jupyter"}
-# What follows `create instance ID --image example/image` -> what the body has besides.
+# What follows `create instance ID --image example/image` -> what the body has in
+# addition.
 RENTALS: dict[str, Row] = {
     "": {},
     "--disk 40.5": {"disk": 40.5},
@@ -453,10 +460,11 @@ RENTALS: dict[str, Row] = {
     "--python-utf8": {"python_utf8": True},
     "--args": {"runtype": "args", "args": []},
     "--args bash -c 'sleep 1'": {"runtype": "args", "args": ["bash", "-c", "sleep 1"]},
-    "--args -- --": {"runtype": "args", "args": ["--", "--"]},
+    "--args -- --": {"runtype": "args", "args": ["--"]},
+    "--args -- --dry-run": {"runtype": "args", "args": ["--dry-run"]},
     "--create-from 5000": {"create_from": 5000},
     "--force": {"force": True},
-    "--extra 'more of it'": {"extra": "more of it"},
+    "--extra 'more of this'": {"extra": "more of this"},
 }
 
 
@@ -466,17 +474,19 @@ def test_what_a_rental_sends(run: Program, box: Sandbox, line: str) -> None:
     offer = str(free_offer(box))
     words = ["create", "instance", offer, "--image", "example/image"]
     ran = run(*words, *shlex.split(line))
-    assert (ran.status, ran.out) == (0, "Started. instance 5001\n")
-    path = f"/api/v0/asks/{offer}/"
-    assert sent(box) == [("PUT", path, {**PLAIN_RENTAL, **RENTALS[line]})]
+    assert (ran.status, ran.out) == (0, "Created instance 5001\n")
+    assert sent(box) == [
+        ("PUT", f"/api/v0/asks/{offer}/", {**PLAIN_RENTAL, **RENTALS[line]}),
+        ("GET", "/api/v0/instances/5001/", None),
+    ]
 
 
 def test_a_copy_needs_no_image(run: Program, box: Sandbox, instance: int) -> None:
     box.market.ids = iter([5009])  # type: ignore[assignment]
     offer = str(free_offer(box))
     ran = run("create", "instance", offer, "--create-from", str(instance))
-    assert ran[:2] == (0, "Started. instance 5009\n")
-    assert box.calls[-1].body == {
+    assert ran[:2] == (0, "Created instance 5009\n")
+    assert box.calls[0].body == {
         "client_id": "me",
         "create_from": instance,
         "disk": 10.0,
@@ -487,28 +497,34 @@ def test_a_copy_needs_no_image(run: Program, box: Sandbox, instance: int) -> Non
 def test_the_text_of_the_onstart_file_is_sent(
     run: Program, box: Sandbox, tmp_path: Path
 ) -> None:
-    script = tmp_path / "start it.sh"
+    script = tmp_path / "start up.sh"
     script.write_text("#!/bin/sh\necho 'Łódź'\n")
     offer = str(free_offer(box))
     run("create", "instance", offer, "--image", "x", "--onstart", str(script))
-    assert box.calls[-1].body["onstart"] == "#!/bin/sh\necho 'Łódź'\n"
+    assert box.calls[0].body["onstart"] == "#!/bin/sh\necho 'Łódź'\n"
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "kind"),
     [
         pytest.param([], "on demand", id="on demand"),
-        pytest.param(["--price", "7.5"], "interruptible", id="interruptible"),
+        pytest.param(
+            ["--price", "7.5"], "interruptible, at $7.5/h", id="interruptible"
+        ),
     ],
 )
-def test_what_was_rented_is_said(
-    run: Program, box: Sandbox, options: list[str], said: str
+def test_the_notes_about_what_was_rented(
+    run: Program, box: Sandbox, options: list[str], kind: str
 ) -> None:
     offer = str(free_offer(box))
-    ran = run("create", "instance", offer, "--image", "x", *options)
-    assert ran.out == "Started. instance 5001\n"
-    assert ran.err.startswith(f"vast.py: rented offer {offer} {said}")
-    assert ran.err.count("\n") == 1
+    ran = run("create", "instance", offer, "--image", "x", "--disk", "40", *options)
+    assert ran.out == "Created instance 5001\n"
+    price = box.market.own_rows()[0]["dph_total"]
+    assert ran.err == (
+        f"vast.py: rented offer {offer} {kind}\n"
+        f"vast.py: instance 5001 costs ${price:.4g}/h (${price * 24:.2f}/day)"
+        " with 40 GB of disk\n"
+    )
 
 
 def test_a_raw_rental_is_the_reply_without_its_key(run: Program, box: Sandbox) -> None:
@@ -518,23 +534,23 @@ def test_a_raw_rental_is_the_reply_without_its_key(run: Program, box: Sandbox) -
     assert "instance_api_key" not in ran.err
 
 
-def test_a_small_disk_is_noted(run: Program, box: Sandbox) -> None:
+def test_a_disk_that_is_too_small(run: Program, box: Sandbox) -> None:
     offer = str(free_offer(box))
     ran = run("create", "instance", offer, "--image", "x", "--disk", "7.5")
-    assert (ran.status, ran.out) == (1, "")
-    assert "8 GB" in ran.err.splitlines()[0]
-    assert box.calls[-1].body["disk"] == 7.5
+    rule = "must be a number of GB, at least 8"
+    assert f"invalid disk size '7.5': {rule};" in complaint(ran, 2)
+    assert not box.calls
 
 
-def test_options_behind_args_are_noted(run: Program, box: Sandbox) -> None:
+def test_options_after_args_are_noted(run: Program, box: Sandbox) -> None:
     offer = str(free_offer(box))
     words = ["create", "instance", offer, "--image", "x"]
     ran = run(*words, "--args", "sh", "--raw", "--label=x", "-h", "--other")
-    assert (ran.status, ran.out) == (0, "Started. instance 5001\n")
+    assert (ran.status, ran.out) == (0, "Created instance 5001\n")
     args = ["sh", "--raw", "--label=x", "-h", "--other"]
-    assert box.calls[-1].body["args"] == args
-    assert ran.err.startswith("vast.py: ")
-    assert "--raw --label=x -h\n" in ran.err.splitlines(keepends=True)[0]
+    assert box.calls[0].body["args"] == args
+    note = "vast.py: passed on to the command: --raw --label=x -h"
+    assert ran.err.splitlines()[0] == note
 
 
 # What follows `create instance` -> a word of the message.
@@ -552,11 +568,11 @@ WRONG_RENTALS = {
     "7 --image x --onstart {file}/none": "none",
     "7 --image x --onstart {file}.latin": "UTF-8",
     "7 --image x --onstart {file}.long": "4096",
-    "7 --image x --disk 0": "over 0",
-    "7 --image x --disk -1": "over 0",
-    "7 --image x --disk nan": "over 0",
-    "7 --image x --disk inf": "over 0",
-    "7 --image x --disk ten": "over 0",
+    "7 --image x --disk 0": "a number of GB, at least 8",
+    "7 --image x --disk -1": "a number of GB, at least 8",
+    "7 --image x --disk nan": "a number of GB, at least 8",
+    "7 --image x --disk inf": "a number of GB, at least 8",
+    "7 --image x --disk ten": "a number of GB, at least 8",
     "7 --image x --price 0": "0.001 to 128",
     "7 --image x --price 0.0009": "0.001 to 128",
     "7 --image x --price 128.01": "0.001 to 128",
@@ -586,7 +602,7 @@ def test_a_taken_offer(run: Program, box: Sandbox, options: list[str]) -> None:
     rent(box)
     ran = run("create", "instance", offer, "--image", "x", *options)
     assert (ran.status, ran.out, len(box.calls)) == (1, "", 1)
-    msg = f"no_such_ask: offer {offer} is not available"
+    msg = f"offer {offer} is not available"
     error = {"error": "invalid_args", "msg": msg, "status": 404}
     assert ran.err == (json.dumps(error) if options else f"vast.py: {msg}") + "\n"
 
@@ -594,64 +610,65 @@ def test_a_taken_offer(run: Program, box: Sandbox, options: list[str]) -> None:
 # ---------------------------------------------------------------- changes of instances
 
 INSTANCE_PATH = "/api/v0/instances/5001/"
-# A command line -> the request, and what is said of it.
+BID_PATH = "/api/v0/instances/bid_price/5001/"
+# A command line -> the request, and what is printed.
 CHANGES: dict[str, tuple[Sent, str]] = {
     "start instance 5001": (
         ("PUT", INSTANCE_PATH, {"state": "running"}),
-        "starting instance 5001.",
+        "instance 5001: starting",
     ),
     "stop instance 5001": (
         ("PUT", INSTANCE_PATH, {"state": "stopped"}),
-        "stopping instance 5001.",
+        "instance 5001: stopping",
+    ),
+    "reboot instance 5001": (
+        ("PUT", "/api/v0/instances/reboot/5001/", {}),
+        "instance 5001: rebooting",
+    ),
+    "recycle instance 5001": (
+        ("PUT", "/api/v0/instances/recycle/5001/", {}),
+        "instance 5001: recycling",
     ),
     "destroy instance 5001": (
         ("DELETE", INSTANCE_PATH, {}),
-        "destroying instance 5001.",
+        "instance 5001: destroying",
     ),
     "destroy instance -y 5001": (
         ("DELETE", INSTANCE_PATH, {}),
-        "destroying instance 5001.",
+        "instance 5001: destroying",
     ),
     "label instance 5001 'my training'": (
         ("PUT", INSTANCE_PATH, {"label": "my training"}),
-        "label of instance 5001: my training",
+        "instance 5001: label 'my training'",
     ),
     "label instance 5001 '%s{}../\x1b'": (
         ("PUT", INSTANCE_PATH, {"label": "%s{}../\x1b"}),
-        "label of instance 5001: %s{}../\\x1b",
+        "instance 5001: label '%s{}../\\x1b'",
     ),
     "label instance 5001 -- -x": (
         ("PUT", INSTANCE_PATH, {"label": "-x"}),
-        "label of instance 5001: -x",
+        "instance 5001: label '-x'",
     ),
     "label instance 5001 ''": (
         ("PUT", INSTANCE_PATH, {"label": ""}),
-        "label of instance 5001: ",
+        "instance 5001: label ''",
     ),
     "change bid 5001 --price 0.35": (
-        (
-            "PUT",
-            "/api/v0/instances/bid_price/5001/",
-            {"client_id": "me", "price": 0.35},
-        ),
-        "bid for instance 5001: $0.35/h",
+        ("PUT", BID_PATH, {"client_id": "me", "price": 0.35}),
+        "instance 5001: bid $0.35/h",
     ),
     "change bid 5001": (
-        (
-            "PUT",
-            "/api/v0/instances/bid_price/5001/",
-            {"client_id": "me", "price": None},
-        ),
-        "bid for instance 5001: one that wins",
+        ("PUT", BID_PATH, {"client_id": "me", "price": None}),
+        "instance 5001: bid chosen by the service",
     ),
 }
 
 
 @pytest.mark.parametrize("line", CHANGES)
 def test_a_change(run: Program, box: Sandbox, instance: int, line: str) -> None:
-    request, said = CHANGES[line]
+    request, text = CHANGES[line]
     ran = run(*shlex.split(line))
-    assert (ran.status, ran.out) == (0, said + "\n")
+    assert (ran.status, ran.out) == (0, text + "\n")
     assert sent(box) == [request]
 
 
@@ -663,7 +680,8 @@ def test_a_raw_change_is_the_reply(run: Program, instance: int, line: str) -> No
 
 @pytest.mark.parametrize("line", CHANGES)
 def test_a_change_of_no_instance(run: Program, box: Sandbox, line: str) -> None:
-    assert "5001" in complaint(run(*shlex.split(line)), 1)
+    error = complaint(run(*shlex.split(line)), 1)
+    assert re.search("no instance 5001|invalid instance.id", error, re.IGNORECASE)
     assert len(box.calls) == 1
 
 
@@ -672,7 +690,7 @@ def test_changes_change_the_instance(run: Program, box: Sandbox, instance: int) 
         assert run(*words).status == 0
         return box.market.own_rows()[0]
 
-    assert row("label", "instance", "5001", "it")["label"] == "it"
+    assert row("label", "instance", "5001", "exp1")["label"] == "exp1"
     assert row("stop", "instance", "5001")["actual_status"] == "stopped"
     assert row("start", "instance", "5001")["actual_status"] == "running"
     assert row("change", "bid", "5001", "--price", "1.25")["min_bid"] == 1.25
@@ -686,7 +704,7 @@ def test_a_stopped_instance_goes_on_costing(run: Program, instance: int) -> None
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "part"),
     [
         ("start instance", "id"),
         ("stop instance x", "'x'"),
@@ -702,9 +720,9 @@ def test_a_stopped_instance_goes_on_costing(run: Program, instance: int) -> None
     ],
 )
 def test_a_wrong_change_sends_nothing(
-    run: Program, box: Sandbox, words: str, said: str
+    run: Program, box: Sandbox, words: str, part: str
 ) -> None:
-    assert said in complaint(run(*words.split()), 2)
+    assert part in complaint(run(*words.split()), 2)
     assert not box.calls
 
 
@@ -720,7 +738,7 @@ def test_the_answer_at_a_terminal(
 ) -> None:
     ran = run("destroy", "instance", "5001", stdin=answer, terminal=True)
     assert ran.status == status
-    assert ran.out == ("" if status else "destroying instance 5001.\n")
+    assert ran.out == ("" if status else "instance 5001: destroying\n")
     assert "instance 5001" in ran.err
     assert "[y/N]" in ran.err
     assert box.market.destroyed == ([] if status else [5001])
@@ -731,36 +749,53 @@ def test_yes_is_not_asked(
     run: Program, box: Sandbox, instance: int, words: list[str]
 ) -> None:
     ran = run("destroy", "instance", "5001", *words, stdin="n\n", terminal=True)
-    assert ran == Ran(0, "destroying instance 5001.\n", "")
+    assert ran == Ran(0, "instance 5001: destroying\n", "")
 
 
-@pytest.mark.parametrize("asked_on", [(False, False), (True, False), (False, True)])
-def test_a_script_is_not_asked(
-    run: Program, box: Sandbox, instance: int, asked_on: tuple[bool, bool]
-) -> None:
-    stdin, stderr = Stream("n\n", asked_on[0]), Stream(terminal=asked_on[1])
-    stdout, clock = Stream(), Clock()
-    console = vast.Console(
-        stdout,
-        stderr,
+def destroyed(run: Program, stdin: bool, stderr: bool) -> Ran:
+    """Destroys instance 5001, with "n" on stdin; which streams are a terminal?"""
+    out, err, clock = Stream(), Stream(terminal=stderr), Clock()
+    environment = vast.Environment(
+        out,
+        err,
         environ=run.environ,
-        stdin=stdin,
+        stdin=Stream("n\n", stdin),
         now=clock.now,
         monotonic=clock.now,
         sleep=clock.sleep,
     )
-    assert vast.main(["destroy", "instance", "5001"], console) == 0
-    assert (stdout.text(), stderr.text()) == ("destroying instance 5001.\n", "")
+    status = vast.main(["destroy", "instance", "5001"], environment)
+    return Ran(status, out.text(), err.text())
+
+
+@pytest.mark.parametrize("stderr", [False, True])
+def test_a_script_is_not_asked(
+    run: Program, box: Sandbox, instance: int, stderr: bool
+) -> None:
+    ran = destroyed(run, False, stderr)
+    assert ran == Ran(0, "instance 5001: destroying\n", "")
     assert box.market.destroyed == [5001]
+
+
+@pytest.mark.parametrize("stderr", [False, True])
+def test_someone_at_the_terminal_is_asked_wherever_stderr_goes(
+    run: Program, box: Sandbox, instance: int, stderr: bool
+) -> None:
+    ran = destroyed(run, True, stderr)
+    assert ran[:2] == (3, "")
+    assert ran.err.endswith("vast.py: nothing was changed\n")
+    assert box.market.destroyed == []
 
 
 # ---------------------------------------------------------------- set api-key
 
 NEW_KEY = "0123456789abcdef" * 4
+KEYS_PAGE = "https://cloud.vast.ai/manage-keys/"
+KEY_HINT = f"get a key at {KEYS_PAGE} and save it with: vast.py set api-key"
 
 
 def key_file(run: Program) -> Path:
-    """Where the key is kept."""
+    """The file that the key is saved to."""
     return run.home / ".vast_api_key"
 
 
@@ -782,23 +817,23 @@ def no_umask() -> Iterator[None]:
     [
         pytest.param(["set", "api-key", NEW_KEY], "", id="argument"),
         pytest.param(["set", "api_key", NEW_KEY], "", id="underscore"),
-        pytest.param(["set", "api-key", f" {NEW_KEY}\n"], "", id="blanks around"),
+        pytest.param(["set", "api-key", f" {NEW_KEY}\n"], "", id="spaces around"),
         pytest.param(["set", "api-key", "-"], f"{NEW_KEY}\n", id="stdin"),
         pytest.param(["set", "api-key", "-"], NEW_KEY, id="stdin without newline"),
     ],
 )
-def test_the_key_is_kept(
+def test_the_key_is_saved(
     offline: Program, no_umask: None, words: list[str], stdin: str
 ) -> None:
     file = key_file(offline)
     ran = offline(*words, stdin=stdin)
-    assert ran == Ran(0, f"Your API key is kept in {file}\n", "")
+    assert ran == Ran(0, f"API key saved to {file}\n", "")
     assert file.read_text().strip() == NEW_KEY
     assert permissions(file) == 0o600
-    assert [it.name for it in offline.home.iterdir()] == [".vast_api_key"]
+    assert [file.name for file in offline.home.iterdir()] == [".vast_api_key"]
 
 
-def test_the_kept_key_is_used(run: Program, box: Sandbox) -> None:
+def test_the_saved_key_is_used(run: Program, box: Sandbox) -> None:
     run("set", "api-key", box.key)
     assert run("show", "user", env={"VAST_API_KEY": None}).status == 0
 
@@ -845,12 +880,34 @@ def test_the_raw_answer_names_the_file(offline: Program) -> None:
     assert ran == Ran(0, json.dumps({"path": str(key_file(offline))}) + "\n", "")
 
 
+def test_a_saved_key_is_checked(run: Program, box: Sandbox) -> None:
+    no_environment = {"VAST_API_KEY": None}
+    run("set", "api-key", box.key)
+    ran = run("set", "api-key", "--check", env=no_environment)
+    account = box.market.user["id"]
+    assert ran == Ran(0, f"the API key works: account {account}\n", "")
+    assert [call.path for call in box.calls] == ["/api/v0/users/current/"]
+    run("set", "api-key", "wrong")
+    assert KEY_HINT in complaint(
+        run("set", "api-key", "--check", env=no_environment), 4
+    )
+
+
+def test_a_new_key_is_checked_before_it_is_saved(run: Program, box: Sandbox) -> None:
+    run.environ["VAST_API_KEY"] = ""
+    complaint(run("set", "api-key", "--check", "wrong"), 4)
+    assert not key_file(run).exists()
+    ran = run("set", "api-key", "--check", "-", stdin=box.key)
+    assert ran == Ran(0, f"API key saved to {key_file(run)}\n", "")
+    assert key_file(run).read_text() == f"{box.key}\n"
+
+
 @pytest.mark.parametrize(
     ("words", "stdin"),
     [
         pytest.param([], "", id="missing"),
         pytest.param(["two", "words"], "", id="two arguments"),
-        pytest.param(["two words"], "", id="a blank in it"),
+        pytest.param(["two words"], "", id="a space in it"),
         pytest.param(["two\nlines"], "", id="a newline in it"),
         pytest.param(["schlüssel"], "", id="not ASCII"),
         pytest.param([""], "", id="empty"),
@@ -858,7 +915,7 @@ def test_the_raw_answer_names_the_file(offline: Program) -> None:
         pytest.param(["-"], "\n", id="empty line"),
     ],
 )
-def test_a_wrong_key_is_not_kept(
+def test_a_wrong_key_is_not_saved(
     offline: Program, words: list[str], stdin: str
 ) -> None:
     complaint(offline("set", "api-key", *words, stdin=stdin), 2)
@@ -868,8 +925,9 @@ def test_a_wrong_key_is_not_kept(
 def test_a_home_that_cannot_be_written(offline: Program) -> None:
     (offline.home / "file").write_text("")
     home = str(offline.home / "file")
-    said = complaint(offline("set", "api-key", NEW_KEY, env={"HOME": home}), 2)
-    assert NEW_KEY not in said
+    error = complaint(offline("set", "api-key", NEW_KEY, env={"HOME": home}), 2)
+    assert error.startswith(f"vast.py: cannot write {home}/.vast_api_key: ")
+    assert NEW_KEY not in error
 
 
 # ---------------------------------------------------------------- create account, login
@@ -918,9 +976,8 @@ def test_where_the_key_is_found(
 
 
 def test_no_key(offline: Program, box: Sandbox) -> None:
-    said = complaint(offline("show", "user", "--url", box.url), 4)
-    assert "https://cloud.vast.ai/manage-keys/" in said
-    assert "set api-key" in said
+    error = complaint(offline("show", "user", "--url", box.url), 4)
+    assert error == f"vast.py: no API key; {KEY_HINT}\n"
     assert not box.calls
 
 

@@ -30,7 +30,7 @@ class Bad(Stream):
 
 def version(out: Stream | None, err: Stream | None) -> int:
     """The status of `--version` with these streams."""
-    return vast.main(["--version"], vast.Console(out, err, environ={}))
+    return vast.main(["--version"], vast.Environment(out, err, environ={}))
 
 
 @pytest.mark.parametrize(
@@ -46,21 +46,21 @@ def test_what_cannot_be_written_is_said_on_stderr(
 ) -> None:
     err = Stream()
     assert version(out, err) == vast.ExitStatus.REFUSED
-    said = f"vast.py: cannot write to stdout: {says}\nvast.py {vast.__version__}\n"
-    assert err.text() == said
+    message = f"vast.py: cannot write to stdout: {says}\nvast.py {vast.__version__}\n"
+    assert err.text() == message
 
 
 def test_json_that_cannot_be_written_is_whole_on_stderr(tmp_path: Path) -> None:
     err, words = Stream(), ["set", "api-key", "k", "--dry-run", "--raw"]
-    console = vast.Console(Bad(errno.ENOSPC), err, environ={"HOME": str(tmp_path)})
-    assert vast.main(words, console) == vast.ExitStatus.REFUSED
+    env = vast.Environment(Bad(errno.ENOSPC), err, environ={"HOME": str(tmp_path)})
+    assert vast.main(words, env) == vast.ExitStatus.REFUSED
     path = json.dumps(str(tmp_path / ".vast_api_key"))
     assert err.text().endswith(f'device\n{{"path": {path}}}\n')
 
 
 def test_a_closed_pipe_is_no_error() -> None:
     err = Stream()
-    assert version(Bad(errno.EPIPE), err) == vast.ExitStatus.DONE
+    assert version(Bad(errno.EPIPE), err) == vast.ExitStatus.SUCCESS
     assert err.text() == ""
 
 
@@ -73,9 +73,9 @@ def test_a_file_takes_the_place_of_a_broken_one(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("err", [None, Bad(errno.ENOSPC)], ids=["closed", "full"])
 def test_talk_that_nobody_can_hear_changes_nothing(err: Stream | None) -> None:
-    console = vast.Console(Stream(), err, environ={})
-    assert vast.main(["no", "such"], console) == vast.ExitStatus.USAGE
-    assert vast.main(["--version"], console) == vast.ExitStatus.DONE
+    env = vast.Environment(Stream(), err, environ={})
+    assert vast.main(["no", "such"], env) == vast.ExitStatus.USAGE
+    assert vast.main(["--version"], env) == vast.ExitStatus.SUCCESS
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,8 @@ def test_talk_that_nobody_can_hear_changes_nothing(err: Stream | None) -> None:
         ("show machines", ""),
         (
             "start instance 5",
-            "; instance 5 may be changed or not: look before repeating",
+            "; instance 5 may or may not have been changed;"
+            " run `vast.py show instances` before retrying",
         ),
     ],
     ids=["a read", "a change"],
@@ -110,11 +111,12 @@ def test_ctrl_c_before_anything_is_sent(
     assert offline("help") == Ran(130, "", "vast.py: interrupted\n")
 
 
-def test_a_quiet_world_says_nothing_and_asks_nobody() -> None:
-    world = vast.World()
-    world.note("a note")
-    world.progress("some progress")
-    assert world.ask("really?")
+def test_without_streams_nothing_is_said_and_nobody_asked() -> None:
+    env = vast.Environment()
+    env.note("a note")
+    env.progress("some progress")
+    env.confirm("really?")
+    assert (env.read_line(), env.columns()) == ("", None)
 
 
 def test_the_program_itself(

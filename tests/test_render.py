@@ -1,10 +1,11 @@
-"""Rendering: tables, cells and JSON text; and the other pure parts that odd words go
-through: addresses of instances, and `--env`."""
+"""Rendering: tables, cells and JSON text; and the other pure parts that meet odd text:
+addresses of instances, and `--env`."""
 
 from __future__ import annotations
 
 import json
 import shlex
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -18,69 +19,93 @@ from sandbox import Sandbox
 NOW = 1_790_000_000
 PATIENT = settings(deadline=None)
 
+# Kinds of columns: format and scale.
+KINDS: dict[str, tuple[str, float]] = {
+    "text": ("", 1),
+    "whole": ("d", 1),
+    "GPUs": ("dx", 1),
+    "tenths": (".1f", 1),
+    "dollars": (".4f", 1),
+    "GB": (".1f", 1 / 1000),
+    "days": (".1f", 1 / 86400),
+    "hours": (".1f", 1 / 3600),
+    "percent": (".1f", 100),
+}
 
-def table(columns: str, *rows: vast.Row, heading: bool = True) -> str:
-    """The rows in columns that are described in lines."""
-    return vast.table_text(rows, vast.columns(columns), NOW, heading)
+
+def column(heading: str, source: str, kind: str = "text") -> vast.Column:
+    """A column of one of the kinds."""
+    format, scale = KINDS[kind]
+    return vast.Column(heading, source, format, scale=scale)
 
 
-def shown(value: object, kind: str = "-") -> str:
-    """A value in the only cell of a table."""
-    text = table(f"Heading x {kind}", {"x": value}, heading=False)
-    assert text.endswith("\n")
-    return text[:-1]
+def table(columns: Sequence[vast.Column], *rows: vast.Row, heading: bool = True) -> str:
+    """The rows in these columns, as in a pipe."""
+    text, hidden = vast.table_text(rows, columns, NOW, heading)
+    assert hidden == 0
+    return text
+
+
+def shown(value: object, kind: str = "text", last: bool = False) -> str:
+    """A value in the first or the last cell of a row."""
+    columns = [column("Heading", "x", kind), column("Last", "y")]
+    if last:
+        columns.reverse()
+    text = table(columns, {"x": value, "y": "y"}, heading=False)
+    return text.removeprefix("y  ").removesuffix("\n" if last else "  y\n")
 
 
 CELLS: dict[str, tuple[object, str, str]] = {
-    "text": ("RTX", "-", "RTX"),
-    "blanks": ("RTX 4090", "-", "RTX_4090"),
-    "several blanks": ("Oregon,  US", "-", "Oregon,__US"),
-    "blanks around it": ("  RTX 4090 ", "-", "RTX_4090"),
-    "no text": ("", "-", "-"),
-    "only blanks": ("  ", "-", "-"),
-    "nothing": (None, "-", "-"),
-    "no number": (None, "%.1f", "-"),
-    "a boolean": (True, "-", "true"),
-    "a boolean for a number": (False, "%d", "false"),
-    "a number for a text": (12, "-", "12"),
-    "a fraction for a text": (0.25, "-", "0.25"),
-    "a text for a number": ("12", "%.1f", "12"),
-    "a list": ([1, "a b"], "-", '[1,_"a_b"]'),
-    "an object for a number": ({"a": None}, "%d", '{"a":_null}'),
-    "an empty list": ([], "-", "[]"),
-    "whole": (4, "%d", "4"),
-    "a number of GPUs": (2, "%dx", "2x"),
-    "whole, from a fraction": (4.9, "%d", "4"),
-    "rounded": (4.96, "%.1f", "5.0"),
-    "four digits": (0.12345, "%.4f", "0.1235"),
-    "MB as GB": (24576, "%.1f GB", "24.6"),
-    "seconds as days": (129600, "%.1f days", "1.5"),
-    "seconds as hours": (5400, "%.1f hours", "1.5"),
-    "a share in percent": (0.98765, "%.1f percent", "98.8"),
-    "nought": (0, "%.1f GB", "0.0"),
-    "less than nought": (-1.5, "%.1f", "-1.5"),
-    "an id that floats cannot say": (2**53 + 1, "%d", "9007199254740993"),
-    "a huge number": (10**30, "%d", "1" + "0" * 30),
-    "a number beyond floats": (float("inf"), "%d", "Infinity"),
-    "a whole one, in another unit": (10**400, "%.1f GB", "1" + "0" * 400),
+    "text": ("RTX", "text", "RTX"),
+    "a space": ("RTX 4090", "text", "RTX_4090"),
+    "several spaces": ("Oregon,  US", "text", "Oregon,__US"),
+    "spaces around": ("  RTX 4090 ", "text", "RTX_4090"),
+    "no text": ("", "text", "-"),
+    "only spaces": ("  ", "text", "-"),
+    "nothing": (None, "text", "-"),
+    "no number": (None, "tenths", "-"),
+    "a boolean": (True, "text", "true"),
+    "a boolean for a number": (False, "whole", "false"),
+    "a number for a text": (12, "text", "12"),
+    "a fraction for a text": (0.25, "text", "0.25"),
+    "a number as text": ("12", "tenths", "12.0"),
+    "a text for a number": ("12 GB", "tenths", "12_GB"),
+    "a list": ([1, "a b"], "text", '[1,_"a_b"]'),
+    "an object for a number": ({"a": None}, "whole", '{"a":_null}'),
+    "an empty list": ([], "text", "[]"),
+    "whole": (4, "whole", "4"),
+    "a number of GPUs": (2, "GPUs", "2x"),
+    "whole, from a fraction": (4.9, "whole", "4"),
+    "rounded": (4.96, "tenths", "5.0"),
+    "four digits": (0.12345, "dollars", "0.1235"),
+    "MB as GB": (24576, "GB", "24.6"),
+    "seconds as days": (129600, "days", "1.5"),
+    "seconds as hours": (5400, "hours", "1.5"),
+    "a share in percent": (0.98765, "percent", "98.8"),
+    "zero": (0, "GB", "0.0"),
+    "below zero": (-1.5, "tenths", "-1.5"),
+    "an id that floats cannot say": (2**53 + 1, "whole", "9007199254740993"),
+    "a huge number": (10**30, "whole", "1" + "0" * 30),
+    "a number beyond floats": (float("inf"), "whole", "inf"),
+    "a whole one, in another unit": (10**400, "GB", "1" + "0" * 400),
     # Strangers' text.
-    "a colour": ("\x1b[31mred", "-", r"\x1b[31mred"),
-    "a line break": ("a\nb\r", "-", r"a\nb\r"),
-    "a tab": ("a\tb", "-", r"a\tb"),
-    "a bell of the second kind": ("\x9b0m\x7f\0", "-", r"\x9b0m\x7f\x00"),
-    "text turned round": ("a\u202eb\u2066", "-", r"a\u202eb\u2066"),
-    "no width": ("a\u200bb\u200d\ufeff\xad", "-", r"a\u200bb\u200d\ufeff\xad"),
-    "other line breaks": ("\x85\u2028\u2029", "-", r"\x85\u2028\u2029"),
-    "other blanks": ("a\xa0b\u3000c", "-", r"a\xa0b\u3000c"),
-    "tags": ("\U000e0041", "-", r"\U000e0041"),
-    "half a letter": ("\ud83d", "-", r"\ud83d"),
-    "what is private": ("\ue000", "-", r"\ue000"),
-    "in a list": (["\x1b\u202e"], "-", r'["\u001b\u202e"]'),
-    "letters": ("Köln™ Ελλάς 日本 👍", "-", "Köln™_Ελλάς_日本_👍"),
-    "like an option": ("-rf", "-", "-rf"),
-    "like a path": ("../../x", "-", "../../x"),
-    "like a format": ("%s{}{0}%d", "-", "%s{}{0}%d"),
-    "like an escape": (r"\x1b", "-", r"\x1b"),
+    "a colour": ("\x1b[31mred", "text", r"\x1b[31mred"),
+    "a line break": ("a\nb\r", "text", r"a\nb\r"),
+    "a tab": ("a\tb", "text", r"a\tb"),
+    "a bell of the second kind": ("\x9b0m\x7f\0", "text", r"\x9b0m\x7f\x00"),
+    "text turned round": ("a\u202eb\u2066", "text", r"a\u202eb\u2066"),
+    "no width": ("a\u200bb\u200d\ufeff\xad", "text", r"a\u200bb\u200d\ufeff\xad"),
+    "other line breaks": ("\x85\u2028\u2029", "text", r"\x85\u2028\u2029"),
+    "other spaces": ("a\xa0b\u3000c", "text", r"a\xa0b\u3000c"),
+    "tags": ("\U000e0041", "text", r"\U000e0041"),
+    "half a letter": ("\ud83d", "text", r"\ud83d"),
+    "what is private": ("\ue000", "text", r"\ue000"),
+    "in a list": (["\x1b\u202e"], "text", r'["\u001b\u202e"]'),
+    "letters": ("Köln™ Ελλάς 日本 👍", "text", "Köln™_Ελλάς_日本_👍"),
+    "like an option": ("-rf", "text", "-rf"),
+    "like a path": ("../../x", "text", "../../x"),
+    "like a format": ("%s{}{0}%d", "text", "%s{}{0}%d"),
+    "like an escape": (r"\x1b", "text", r"\x1b"),
 }
 
 
@@ -89,37 +114,38 @@ def test_cell(value: object, kind: str, text: str) -> None:
     assert shown(value, kind) == text
 
 
-COLUMNS = """\
-ID    id    %d
-Name  name  -
-RAM   ram   %.1f GB
-Note  note  -
-"""
+COLUMNS = [
+    column("ID", "id", "whole"),
+    column("Name", "name"),
+    column("RAM", "ram", "GB"),
+    column("Note", "note"),
+]
 ROWS = [
     {"id": 7, "name": "a", "ram": 64000, "note": "x"},
-    {"id": 12345, "name": "b c", "ram": None, "note": "longer"},
+    {"id": 12345, "name": "b c", "ram": None, "note": "a longer one"},
     {},
 ]
 
 
 def test_table() -> None:
-    # Text to the left, numbers to the right, nothing behind the last text.
+    # Text to the left, numbers to the right, no spaces at the ends of lines.
     assert table(COLUMNS, *ROWS) == (
         "   ID  Name   RAM  Note\n"
         "    7  a     64.0  x\n"
-        "12345  b_c      -  longer\n"
+        "12345  b_c      -  a longer one\n"
         "    -  -        -  -\n"
     )
 
 
 def test_table_without_heading() -> None:
     assert table(COLUMNS, *ROWS[:2], heading=False) == (
-        "    7  a    64.0  x\n12345  b_c     -  longer\n"
+        "    7  a    64.0  x\n12345  b_c     -  a longer one\n"
     )
 
 
 def test_numbers_last() -> None:
-    assert table("A a -\nB b %d", {"a": 1, "b": 100}, {"a": "xy", "b": "z"}) == (
+    columns = [column("A", "a"), column("B", "b", "whole")]
+    assert table(columns, {"a": 1, "b": 100}, {"a": "xy", "b": "z"}) == (
         "A     B\n1   100\nxy    z\n"
     )
 
@@ -132,7 +158,7 @@ def test_no_rows() -> None:
 def test_wide_letters_keep_the_columns_straight() -> None:
     names = ["日本", "e\u0301te\u0301", "ﾆｯﾎﾟﾝ", "ＦＵＬＬ", "👍", "plain"]
     rows = [{"name": name, "n": 1} for name in names]
-    assert table("Name name -\nN n %d", *rows) == (
+    assert table([column("Name", "name"), column("N", "n", "whole")], *rows) == (
         "Name      N\n"
         "日本      1\n"
         "e\u0301te\u0301       1\n"
@@ -162,42 +188,64 @@ def test_width(text: str) -> None:
     assert vast.width(text) == WIDTHS[text]
 
 
+BY_HEADING = {
+    each.heading: each for each in (*vast.OFFER_COLUMNS, *vast.INSTANCE_COLUMNS)
+}
+# Columns that compute their value, or choose it.
 COMPUTED: dict[str, tuple[str, vast.Row, str]] = {
-    "the memory of all GPUs": ("VRAM %.1f GB", {"gpu_total_ram": 48000}, "48.0"),
+    "the memory of all GPUs": ("VRAM", {"gpu_total_ram": 48000}, "48.0"),
     "that of one times how many": (
-        "VRAM %.1f GB",
+        "VRAM",
         {"gpu_total_ram": None, "gpu_ram": 24564, "num_gpus": 4},
         "98.3",
     ),
-    "that of one, who knows how many": ("VRAM %.1f GB", {"gpu_ram": 24564}, "-"),
-    "that of one that is no number": (
-        "VRAM %.1f GB",
-        {"gpu_ram": "24", "num_gpus": 2},
-        "-",
-    ),
+    "that of one, of an unknown number": ("VRAM", {"gpu_ram": 24564}, "-"),
+    "that of one, as text": ("VRAM", {"gpu_ram": "24", "num_gpus": 2}, "-"),
     "the first that has a value": (
-        "reliability2|reliability %.1f percent",
+        "R",
         {"reliability2": 0.995, "reliability": 0.9},
         "99.5",
     ),
-    "the next that has": (
-        "reliability2|reliability %.1f percent",
-        {"reliability2": None, "reliability": 0.9},
-        "90.0",
-    ),
-    "none": ("reliability2|reliability %.1f percent", {}, "-"),
-    "an age": ("Age_h %.1f hours", {"start_date": NOW - 5400.0}, "1.5"),
-    "an age as text": ("Age_h %.1f hours", {"start_date": "soon"}, "soon"),
-    "no age": ("Age_h %.1f hours", {"start_date": None}, "-"),
-    "no address": ("SSH_Addr -", {"ssh_host": "ssh4.vast.ai"}, "-"),
-    "an address": ("SSH_Addr -", {"ssh_host": "x.vast.ai", "ssh_port": 9}, "x.vast.ai"),
-    "its port": ("SSH_Port %d", {"ssh_host": "x.vast.ai", "ssh_port": 9}, "9"),
+    "the next that has": ("R", {"reliability2": None, "reliability": 0.9}, "90.0"),
+    "none": ("R", {}, "-"),
+    "an age": ("Age_h", {"start_date": NOW - 5400.0}, "1.5"),
+    "an age as text": ("Age_h", {"start_date": "soon"}, "soon"),
+    "no age": ("Age_h", {"start_date": None}, "-"),
+    "no address": ("SSH_Addr", {"ssh_host": "ssh4.vast.ai"}, "-"),
+    "an address": ("SSH_Addr", {"ssh_host": "x.vast.ai", "ssh_port": 9}, "x.vast.ai"),
+    "its port": ("SSH_Port", {"ssh_host": "x.vast.ai", "ssh_port": 9}, "9"),
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(("column", "row", "text"), COMPUTED.values(), ids=COMPUTED)
-def test_computed(column: str, row: vast.Row, text: str) -> None:
-    assert table(f"Heading {column}", row, heading=False) == f"{text}\n"
+@pytest.mark.parametrize(("heading", "row", "text"), COMPUTED.values(), ids=COMPUTED)
+def test_computed(heading: str, row: vast.Row, text: str) -> None:
+    assert table([BY_HEADING[heading]], row, heading=False) == f"{text}\n"
+
+
+# What the last cell of a row shows, where it is not what the others show.
+LAST = {
+    "RTX 4090": "RTX 4090",
+    "Oregon,  US": "Oregon,  US",
+    "  a b ": "a b",
+    "  ": "-",
+    "a\nb \x1b[31m": r"a\nb \x1b[31m",
+    "a_b": "a_b",
+}
+
+
+@pytest.mark.parametrize("value", LAST)
+def test_the_last_column_keeps_its_spaces(value: str) -> None:
+    assert shown(value, last=True) == LAST[value]
+    assert shown(value) == LAST[value].replace(" ", "_")
+
+
+def test_the_last_column_that_was_picked_keeps_its_spaces() -> None:
+    columns = vast.pick_columns("Note,Name", COLUMNS, ROWS)
+    assert table(columns, ROWS[1]) == "Note          Name\na_longer_one  b c\n"
+
+
+def test_an_object_in_the_last_column() -> None:
+    assert shown([1, "a b", {"c": None}], last=True) == '[1, "a b", {"c": null}]'
 
 
 # JSON.
@@ -266,8 +314,8 @@ def test_credentials_are_left_out(name: str, wrap: Any) -> None:
     for secret in ("hush", None, {"a": "hush"}, ["hush"]):
         value = wrap({"a": 1, name: secret, "z": 2})
         for indent in (True, False):
-            kept = json.loads(vast.json_text(value, indent))
-            assert kept == wrap({"a": 1, "z": 2})
+            shown = vast.json_text(vast.without_credentials(value), indent)
+            assert json.loads(shown) == wrap({"a": 1, "z": 2})
 
 
 # Variables of an instance, which its row has in pairs, and whether they are shown.
@@ -278,30 +326,43 @@ PAIRS = {
     "Password": False,
     "GIT_CREDENTIALS": False,
     "REGISTRY_LOGIN": False,
+    "GITHUB_PAT": False,
     "PATH": True,
     "DATA_DIRECTORY": True,
+    "KEYBOARD": True,
+    "TOKENIZERS_PARALLELISM": True,
     "-p 8080:8080": True,
 }
 
 
 @pytest.mark.parametrize("name", PAIRS)
+@pytest.mark.parametrize("key", ["extra_env", "env"])
 @pytest.mark.parametrize("wrap", AT_EVERY_DEPTH.values(), ids=AT_EVERY_DEPTH)
-def test_secret_variables_are_left_out(name: str, wrap: Any) -> None:
-    value = wrap({"extra_env": [["A", "b"], [name, "hush"], ["C", "d"]]})
-    pairs = [["A", "b"], [name, "hush"], ["C", "d"]]
-    kept = wrap({"extra_env": [it for it in pairs if PAIRS.get(it[0], True)]})
-    assert json.loads(vast.json_text(value, indent=False)) == kept
+def test_secret_variables_are_masked(name: str, key: str, wrap: Any) -> None:
+    value = "hush" if PAIRS[name] else vast.MASK
+    for before, after in [
+        ([["A", "b"], [name, "hush"], ["C"]], [["A", "b"], [name, value], ["C"]]),
+        ({"A": "b", name: "hush"}, {"A": "b", name: value}),
+    ]:
+        text = vast.json_text(vast.without_credentials(wrap({key: before})), False)
+        assert json.loads(text) == wrap({key: after})
+
+
+def test_a_password_in_an_address_is_masked() -> None:
+    url = "postgres://me:hush@db.example.org/x"
+    row = vast.without_credentials({"env": {"DB": url, "SITE": "https://x.org/@a:b"}})
+    assert row == {"env": {"DB": vast.MASK, "SITE": "https://x.org/@a:b"}}
 
 
 def test_what_is_public_stays() -> None:
     value = {"api_keys": 3, "id": 1, "ssh_key": "ssh-ed25519 AAAA", "tokens": 5}
-    assert vast.json_text(value, indent=False) == json.dumps(value)
+    assert vast.without_credentials(value) == value
 
 
 def test_a_value_is_left_as_it_was() -> None:
-    rows = [{"b": {"api_key": "hush"}, "a": [["A_TOKEN", "hush"]]}]
+    rows = [{"b": {"api_key": "hush"}, "env": [["A_TOKEN", "hush"]]}]
     before = repr(rows)
-    vast.json_text(rows, indent=False)
+    assert vast.without_credentials(rows) != rows
     assert repr(rows) == before
 
 
@@ -309,7 +370,11 @@ def test_no_secret_variable_in_a_table(run: Program, box: Sandbox) -> None:
     row = {"id": 7, "extra_env": [["HF_TOKEN", "hush"], ["A", "b c"]]}
     box.fault("instances", "body", body={"success": True, "instances": [row]})
     ran = run("show", "instances", "--cols", "id,extra_env")
-    assert ran == (0, 'ID  extra_env\n 7  [["A",_"b_c"]]\n', "")
+    assert ran == (
+        0,
+        'ID  extra_env\n 7  [["HF_TOKEN", "********"], ["A", "b c"]]\n',
+        "",
+    )
 
 
 @pytest.mark.parametrize("option", ["--raw", "--cols=x"])
@@ -352,7 +417,7 @@ ADDRESSES: dict[str, tuple[vast.Row, tuple[str, int, bool] | None]] = {
     "directly": (ports(port("41022")), DIRECTLY),
     "a port as a number": (ports(port(41022)), DIRECTLY),
     "without a proxy": ({**ports(port("41022")), "ssh_host": None}, DIRECTLY),
-    "blanks around the address": (
+    "spaces around the address": (
         {**ports(port("41022")), "public_ipaddr": f" {IP}\n"},
         DIRECTLY,
     ),
@@ -370,7 +435,7 @@ ADDRESSES: dict[str, tuple[vast.Row, tuple[str, int, bool] | None]] = {
     "port 0": (ports(port("0")), BY_PROXY),
     "a port too high": (ports(port("65536")), BY_PROXY),
     "the highest port": (ports(port("65535")), (IP, 65535, True)),
-    "a port below nought": (ports(port("-22")), BY_PROXY),
+    "a port below zero": (ports(port("-22")), BY_PROXY),
     "a port with a fraction": (ports(port(41022.5)), BY_PROXY),
     "a port with words": (ports(port("22 -oProxyCommand=x")), BY_PROXY),
     "a port with a line break": (ports(port("41022\n")), BY_PROXY),
@@ -439,7 +504,7 @@ ENVIRONMENTS: dict[str, tuple[list[str], dict[str, str]]] = {
     "a value with =": (["-e A=b=c --env D==e"], {"A": "b=c", "D": "=e"}),
     "an empty value": (["-e A= B="], {"A": "", "B": ""}),
     "the last of one name": (["-e A=b", "-e A=c"], {"A": "c"}),
-    "quoted blanks": (["-e 'A=b c' D=\"e f\""], {"A": "b c", "D": "e f"}),
+    "quoted spaces": (["-e 'A=b c' D=\"e f\""], {"A": "b c", "D": "e f"}),
     "a backslash": ([r"-e A=b\ c"], {"A": "b c"}),
     "pipes and ampersands": (["-e A='b|c&d;e#f'"], {"A": "b|c&d;e#f"}),
     "a dollar": (["-e A=$HOME"], {"A": "$HOME"}),
@@ -448,7 +513,7 @@ ENVIRONMENTS: dict[str, tuple[list[str], dict[str, str]]] = {
         ["-p 8080:80/udp -p 72299:72299 --publish 80:80"],
         {"-p 8080:80/udp": "1", "-p 72299:72299": "1", "-p 80:80": "1"},
     ),
-    "a port without a blank": (["-p80:80 -eA=b"], {"-p 80:80": "1", "A": "b"}),
+    "a port without a space": (["-p80:80 -eA=b"], {"-p 80:80": "1", "A": "b"}),
     "a volume": (["-v a:b", "--volume c:d=e"], {"-v a:b": "1", "-v c:d=e": "1"}),
     "a host name": (["-h gpu", "--hostname box"], {"-h": "box"}),
     "a value like an option": (["-e A=-p -e B=--x"], {"A": "-p", "B": "--x"}),
@@ -458,16 +523,16 @@ ENVIRONMENTS: dict[str, tuple[list[str], dict[str, str]]] = {
 
 @pytest.mark.parametrize(("texts", "found"), ENVIRONMENTS.values(), ids=ENVIRONMENTS)
 def test_environment(texts: list[str], found: dict[str, str]) -> None:
-    assert vast.environment(texts) == found
+    assert vast.parse_environment(texts) == found
 
 
 NO_ENVIRONMENTS = {
-    "--shm-size 1g": "--env cannot carry '--shm-size', only -e -p -v -h",
-    "-e A=b --gpus=all": "--env cannot carry '--gpus=all', only -e -p -v -h",
-    "--env=A=b": "--env cannot carry '--env=A=b', only -e -p -v -h",
-    "-": "--env cannot carry '-', only -e -p -v -h",
-    "-e": "--env: a value is missing behind '-e'",
-    "A=b -p": "--env: a value is missing behind '-p'",
+    "--shm-size 1g": "--env takes only -e -p -v -h, not '--shm-size'",
+    "-e A=b --gpus=all": "--env takes only -e -p -v -h, not '--gpus=all'",
+    "--env=A=b": "--env takes only -e -p -v -h, not '--env=A=b'",
+    "-": "--env takes only -e -p -v -h, not '-'",
+    "-e": "--env: '-e' needs a value",
+    "A=b -p": "--env: '-p' needs a value",
     "NAME": "--env: 'NAME' is not of the form NAME=VALUE",
     "-e =b": "--env: '=b' is not of the form NAME=VALUE",
     "''": "--env: '' is not of the form NAME=VALUE",
@@ -479,7 +544,7 @@ NO_ENVIRONMENTS = {
 @pytest.mark.parametrize("text", NO_ENVIRONMENTS)
 def test_no_environment(text: str) -> None:
     with pytest.raises(vast.UsageError) as caught:
-        vast.environment([text])
+        vast.parse_environment([text])
     assert str(caught.value) == NO_ENVIRONMENTS[text]
 
 
@@ -492,31 +557,50 @@ JSON = PLAIN | st.recursive(
     lambda held: st.lists(held, max_size=3) | st.dictionaries(st.text(), held),
     max_leaves=3,
 )
-KINDS = ["-", "%d", "%dx", "%.1f", "%.4f", "%.1f GB", "%.1f days", "%.1f percent"]
-SOURCES = ["a", "b", "b|a", "VRAM", "SSH_Addr", "SSH_Port", "Age_h"]
 NAMES = ["a", "b", "gpu_total_ram", "gpu_ram", "num_gpus", "start_date", *PROXY]
-ANY_COLUMN = st.builds("H {} {}".format, *map(st.sampled_from, (SOURCES, KINDS)))
-ANY_COLUMNS = st.lists(ANY_COLUMN, min_size=1, max_size=4).map("\n".join)
+ANY_COLUMN = st.builds(
+    column,
+    st.just("H"),
+    st.sampled_from(["a", "b", "b|a"]),
+    st.sampled_from(list(KINDS)),
+) | st.sampled_from([BY_HEADING[each] for each in ("VRAM", "SSH_Addr", "Age_h")])
+ANY_COLUMNS = st.lists(ANY_COLUMN, min_size=1, max_size=4)
 ANY_ROWS = st.lists(
     st.dictionaries(st.sampled_from(NAMES), JSON, max_size=4), max_size=3
 )
+END = vast.Column("End", lambda row, now: "end")
 
 
 @PATIENT
 @given(ANY_COLUMNS, ANY_ROWS)
-def test_any_rows_are_a_table(columns: str, rows: list[vast.Row]) -> None:
-    text = table(columns, *rows)
+def test_any_rows_are_a_table(columns: list[vast.Column], rows: list[vast.Row]) -> None:
+    text = table([*columns, END], *rows)
     assert text.replace("\n", "").isprintable()
     lines = text.split("\n")
     assert len(lines) == len(rows) + 2
     assert lines.pop() == ""
-    count = columns.count("\n") + 1
-    assert [len(line.split()) for line in lines] == [count] * len(lines)
-    if not columns.endswith("-"):  # else the last column is not padded
-        assert len(set(map(vast.width, lines))) == 1
+    assert [len(line.split()) for line in lines] == [len(columns) + 1] * len(lines)
+    assert len(set(map(vast.width, lines))) == 1
     # Together they read as each does alone: the quick way with a column says the same.
-    alone = [table(columns, row, heading=False).split() for row in rows]
+    alone = [table([*columns, END], row, heading=False).split() for row in rows]
     assert [line.split() for line in lines[1:]] == alone
+
+
+@PATIENT
+@given(ANY_COLUMNS, ANY_ROWS, st.integers(1, 200))
+def test_any_rows_on_a_terminal(
+    columns: list[vast.Column], rows: list[vast.Row], room: int
+) -> None:
+    text, hidden = vast.table_text(rows, columns, NOW, room=room)
+    lines = text.splitlines()
+    assert len(lines) == len(rows) + 1
+    whole = table(columns, *rows).splitlines()
+    if max(map(vast.width, whole)) <= room:
+        assert (lines, hidden) == (whole, 0)
+    kept = [each for each in columns if each.essential] or columns[:1]
+    assert hidden <= len(columns) - len(kept)
+    if room >= 8 and len(kept) == 1 and not kept[0].format:
+        assert max(map(vast.width, lines)) <= room
 
 
 @PATIENT
@@ -544,20 +628,21 @@ def test_any_row_is_a_line_of_json(rows: list[vast.Row]) -> None:
 @given(st.dictionaries(st.text(), JSON), st.sampled_from(CREDENTIALS), st.booleans())
 def test_no_credential_among_any_values(row: vast.Row, name: str, indent: bool) -> None:
     held: Any = {**row, name: "hush, hush"}
-    text = vast.json_text([{"z": [held, [["MY_TOKEN", "hush, hush"]]]}], indent)
+    value = [{"z": [held, {"env": [["MY_TOKEN", "hush, hush"]]}]}]
+    text = vast.json_text(vast.without_credentials(value), indent)
     assert "hush, hush" not in text
-    assert json.loads(text) == [{"z": [row, []]}]
+    assert json.loads(text)[0]["z"][1] == {"env": [["MY_TOKEN", vast.MASK]]}
 
 
-VARIABLES = st.text(min_size=1).filter(lambda it: "=" not in it and it[0] != "-")
+VARIABLES = st.text(min_size=1).filter(lambda name: "=" not in name and name[0] != "-")
 
 
 @PATIENT
 @given(st.dictionaries(VARIABLES, st.text()), st.sampled_from(["", "-e ", "--env "]))
 def test_quoted_variables_come_back(variables: dict[str, str], flag: str) -> None:
     texts = [flag + shlex.quote(f"{name}={variables[name]}") for name in variables]
-    assert vast.environment(texts) == variables
-    assert vast.environment([" ".join(texts)]) == variables
+    assert vast.parse_environment(texts) == variables
+    assert vast.parse_environment([" ".join(texts)]) == variables
 
 
 ENV_PIECES = st.sampled_from(
@@ -569,8 +654,8 @@ ENV_PIECES = st.sampled_from(
 @given(st.lists(st.lists(ENV_PIECES | st.text(max_size=2)).map("".join)))
 def test_any_text_is_an_environment_or_a_usage_error(texts: list[str]) -> None:
     try:
-        found = vast.environment(texts)
+        found = vast.parse_environment(texts)
     except vast.UsageError:
         return
-    assert all(isinstance(it, str) for pair in found.items() for it in pair)
+    assert all(isinstance(text, str) for pair in found.items() for text in pair)
     assert "" not in found

@@ -1,4 +1,4 @@
-"""watcher.sh on a terminal of its own: what it draws, and how it ends."""
+"""watcher.sh on a terminal of its own: what it draws, and how it stops."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from conftest import HERE, script_environment
 from sandbox import Sandbox
 
 TOP = HERE.parent
-WAITING = "watcher.sh: waiting for a change of ./*.py; Ctrl-C ends it\n"
-CHANGED = "watcher.sh: changed; drawing the PDF in a second\n"
-FAILED = "watcher.sh: that failed; going on\n"
-ENDED = "watcher.sh: ended\n"
+WATCHING = "watcher.sh: watching ./*.py; press Ctrl-C to stop\n"
+CHANGED = "watcher.sh: source changed; redrawing the PDF in 1 second\n"
+FAILED = "watcher.sh: drawing failed; still watching\n"
+STOPPED = "watcher.sh: stopped\n"
 PATIENCE = 30  # seconds until a silent terminal is a failure
 
 
@@ -43,26 +43,37 @@ class Watcher:
         os.close(other)
 
     def until(self, last: str) -> str:
-        """What it says from now on, up to and with a text."""
-        said = ""
-        while not said.endswith(last):
+        """Return what it prints from now on, up to and including a text."""
+        text = ""
+        while not text.endswith(last):
             ready, _, _ = select.select([self.terminal], [], [], PATIENCE)
-            assert ready, f"silent after {said!r}"
-            said += os.read(self.terminal, 1).decode("latin-1").replace("\r", "")
-        return said
+            assert ready, f"silent after {text!r}"
+            text += os.read(self.terminal, 1).decode("latin-1").replace("\r", "")
+        return text
 
     def touch(self) -> None:
-        """Changes a source file."""
+        """Change a source file."""
         os.utime(self.folder / "vast.py")
 
     def programs(self) -> set[str]:
-        """The programs that run in its session, and are not ended yet."""
+        """Return the programs that are still running in its session."""
         listing = ["ps", "-o", "comm=", "-g", str(self.process.pid)]
         lines = subprocess.run(listing, capture_output=True, text=True).stdout
-        return {it for it in lines.splitlines() if "<defunct>" not in it}
+        return {line for line in lines.splitlines() if "<defunct>" not in line}
+
+    def until_watching(self) -> None:
+        """Wait until `watch` is running."""
+        deadline = time.monotonic() + PATIENCE
+        while "watch" not in self.programs():
+            assert time.monotonic() < deadline
+
+    def hang_up(self) -> None:
+        """Close the terminal."""
+        os.close(self.terminal)
+        self.terminal = os.open(os.devnull, os.O_RDONLY)
 
     def status(self) -> int:
-        """How it ended, when `watch` ended with it."""
+        """Return its exit status, once `watch` has stopped with it."""
         status = self.process.wait(PATIENCE)
         assert "watch" not in self.programs()
         return status
@@ -70,7 +81,7 @@ class Watcher:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A folder with the two scripts, and a `sleep` that notes for how long it was."""
+    """A folder with the two scripts, and a `sleep` that only logs its argument."""
     for name in ("vast.py", "watcher.sh"):
         shutil.copy2(TOP / name, tmp_path)
     programs = tmp_path / "programs"
@@ -83,11 +94,14 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def watcher(folder: Path, box: Sandbox) -> Iterator[Watcher]:
-    """One that draws into a folder that is not there yet."""
+    """One that draws into a folder that doesn't exist yet."""
+    for program in ("ps", "setsid", "watch"):
+        if not shutil.which(program):
+            pytest.skip(f"{program} is not installed")
     environ = script_environment(box, folder)
     environ["PATH"] = f"{folder / 'programs'}{os.pathsep}{environ['PATH']}"
     watcher = Watcher(folder, environ, "-q", "-c", "-o", "new folder/invoice.pdf")
-    assert watcher.until(WAITING) == WAITING
+    assert watcher.until(WATCHING) == WATCHING
     yield watcher
     if watcher.process.poll() is None:
         os.killpg(watcher.process.pid, signal.SIGKILL)
@@ -95,7 +109,7 @@ def watcher(folder: Path, box: Sandbox) -> Iterator[Watcher]:
     os.close(watcher.terminal)
 
 
-def test_a_touch_draws_the_pdf_and_ctrl_c_ends_it(watcher: Watcher) -> None:
+def test_a_touch_draws_the_pdf_and_ctrl_c_stops_it(watcher: Watcher) -> None:
     watcher.touch()
     assert watcher.until(FAILED).startswith(f"{CHANGED}vast.py: ")
 
@@ -107,18 +121,26 @@ def test_a_touch_draws_the_pdf_and_ctrl_c_ends_it(watcher: Watcher) -> None:
     assert (watcher.folder / "slept").read_text() == "1\n" * 2
 
     os.write(watcher.terminal, b"\x03")
-    assert watcher.until(ENDED).removeprefix("^C") == ENDED
+    assert watcher.until(STOPPED).removeprefix("^C") == STOPPED
     assert watcher.status() == 130
 
 
-@pytest.mark.parametrize("name", ["SIGHUP", "SIGINT", "SIGTERM"])
-def test_a_signal_to_the_script_alone_ends_all(watcher: Watcher, name: str) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while "watch" not in watcher.programs():
-        assert time.monotonic() < deadline
+@pytest.mark.parametrize(
+    ("name", "status"), [("SIGHUP", 129), ("SIGINT", 130), ("SIGTERM", 143)]
+)
+def test_a_signal_to_the_script_alone_stops_all(
+    watcher: Watcher, name: str, status: int
+) -> None:
+    watcher.until_watching()
     watcher.process.send_signal(signal.Signals[name])
-    assert watcher.until(ENDED) == ENDED
-    assert watcher.status() == 130
+    assert watcher.until(STOPPED) == STOPPED
+    assert watcher.status() == status
+
+
+def test_closing_the_terminal_stops_it(watcher: Watcher) -> None:
+    watcher.until_watching()
+    watcher.hang_up()
+    assert watcher.status() == 129
 
 
 def test_without_watch_it_says_what_to_install(tmp_path: Path) -> None:
@@ -132,6 +154,5 @@ def test_without_watch_it_says_what_to_install(tmp_path: Path) -> None:
     assert (ran.returncode, ran.stdout, ran.stderr) == (
         1,
         "",
-        "watcher.sh: needs the program watch, of the package procps: "
-        "apt-get install procps\n",
+        "watcher.sh: watch is required: apt-get install procps\n",
     )
