@@ -4589,8 +4589,8 @@ TEMPLATE_COMMANDS = (
             body={"template_id": "{id}"}, look="search templates id={id}",
             prepare=the_template,
             ask=lambda client, args: f"delete template {args.id} ({args.title})?"),
-        TEMPLATE, Arg("--template-id", "same as an option", stands_for="id"),
-        Arg("--hash-id", "same as an option", stands_for="id"),
+        TEMPLATE,
+        Arg("--template-id --hash-id", "same as an option", stands_for="id"),
         example="delete template 330005",
     ),
     Command("search benchmarks", "see how fast machines ran a template",
@@ -4662,9 +4662,9 @@ def find_volume_offers(client: Client, args: argparse.Namespace) -> list[Row]:
     fields = named_fields(VOLUME_FIELDS, VOLUME_OFFER_COLUMNS)
     defaults = {} if args.no_default else VOLUME_FILTERS
     body, notes = parse_query(" ".join(args.query), defaults, fields)
-    order: Row = {"order": parse_order(args.order, fields, VOLUME_ORDER)}
+    search: Row = {**body, "order": parse_order(args.order, fields, VOLUME_ORDER)}
     path = "/api/v0/volumes/search/"
-    return search_market(client, args, path, {**body, **order}, notes, VOLUME_FILTERS)
+    return search_market(client, args, path, search, notes, VOLUME_FILTERS)
 
 
 def describe_volumes(client: Client, numbers: Iterable[int]) -> str:
