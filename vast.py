@@ -4433,12 +4433,12 @@ def find_templates(client: Client, args: argparse.Namespace) -> list[Row]:
 
 def the_template(client: Client, args: argparse.Namespace) -> Row:
     """Return the template that an id or a hash names. Raises VastError."""
-    number = as_int(args.template)
-    key, value = ("id", number) if number else ("hash_id", args.template)
+    number = as_int(args.id)
+    key, value = ("id", number) if number else ("hash_id", args.id)
     rows = select_templates(client, {key: {"eq": value}})
     if not rows:
-        raise VastError(f"there is no template {args.template}", "not_found")
-    args.number, args.title = rows[0].get("id"), rows[0].get("name")
+        raise VastError(f"there is no template {args.id}", "not_found")
+    args.id, args.title = rows[0].get("id"), rows[0].get("name")
     return rows[0]
 
 
@@ -4542,7 +4542,7 @@ def update_template(client: Client, args: argparse.Namespace) -> Iterator[Shown]
     yield send_template(client, Call("PUT", "/api/v1/template/", body), "updated")
 
 
-TEMPLATE = Arg("template", "its hash or its id", wire="")
+TEMPLATE = Arg("id", "its hash or its id")
 TEMPLATE_NAME = Arg("--name", "its name")
 TEMPLATE_ARGS = (
     Arg("--image", "the image to run"),
@@ -4585,11 +4585,12 @@ TEMPLATE_COMMANDS = (
         example="update template 5915f1dc1ce881defb572015eb9d8178 --disk_space 40",
     ),
     Command("delete template", "delete a template of yours",
-        Request("DELETE /api/v0/template/", "template {number}: deleted",
-            body={"template_id": "{number}"}, look="search templates id={number}",
-            prepare=the_template, ask="delete template {number} ({title})?"),
-        TEMPLATE, Arg("--template-id", "same as an option", stands_for="template"),
-        Arg("--hash-id", "same as an option", stands_for="template"),
+        Request("DELETE /api/v0/template/", "template {id}: deleted",
+            body={"template_id": "{id}"}, look="search templates id={id}",
+            prepare=the_template,
+            ask=lambda client, args: f"delete template {args.id} ({args.title})?"),
+        TEMPLATE,
+        Arg("--template-id --hash-id", "same as an option", stands_for="id"),
         example="delete template 330005",
     ),
     Command("search benchmarks", "see how fast machines ran a template",
@@ -4661,9 +4662,9 @@ def find_volume_offers(client: Client, args: argparse.Namespace) -> list[Row]:
     fields = named_fields(VOLUME_FIELDS, VOLUME_OFFER_COLUMNS)
     defaults = {} if args.no_default else VOLUME_FILTERS
     body, notes = parse_query(" ".join(args.query), defaults, fields)
-    order: Row = {"order": parse_order(args.order, fields, VOLUME_ORDER)}
+    search: Row = {**body, "order": parse_order(args.order, fields, VOLUME_ORDER)}
     path = "/api/v0/volumes/search/"
-    return search_market(client, args, path, {**body, **order}, notes, VOLUME_FILTERS)
+    return search_market(client, args, path, search, notes, VOLUME_FILTERS)
 
 
 def describe_volumes(client: Client, numbers: Iterable[int]) -> str:
@@ -4749,8 +4750,10 @@ class PriceAnswer(Request):
     def __init__(self, verb: str) -> None:
         path = f"/api/v0/instances/{verb}-price-increase/"
         done = f"instance {{id}}: price increase {verb}ed"
-        look, ask = "show pending-price-increases", f"{verb} {{prices}}?"
-        super().__init__(f"PUT {path}", done, ask=ask, look=look, prepare=self.read)
+        super().__init__(
+            f"PUT {path}", done, look="show pending-price-increases",
+            prepare=self.read, ask=lambda client, args: f"{verb} {args.prices}?",
+        )  # fmt: skip
 
     def read(self, client: Client, args: argparse.Namespace) -> None:
         """Find what is pending, by instance, and put it into words."""
