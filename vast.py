@@ -3794,11 +3794,13 @@ INSTANCE_COMMANDS = (
 # --- copying and logs -----------------------------------------------------------------
 
 
-def fetch_result(client: Client, reply: Row, timeout: float) -> str:
+def fetch_result(client: Client, reply: object, timeout: float) -> str:
     """Return the text of the file that a response names, once it is there.
 
     Raises VastError when it is not after `timeout` seconds.
     """
+    if not isinstance(reply, dict):
+        raise VastError("the response names no result", BAD_REPLY)
     url = str(reply.get("result_url") or reply.get("temp_download_url"))
     env, start, pause = client.env, client.env.monotonic(), 0.3
     while True:
@@ -4111,9 +4113,8 @@ COPYING_COMMANDS = (
         example="ssh 5001 -L 8080:localhost:8080 nvidia-smi", pass_on=True,
         notes=lambda: "The exit status is that of ssh, which is the command's.",
     ),
-    Command("copy", "copy files from or to an instance, or between remote sides", copy,
-        Arg("src", "ID:/path, PATH, V.ID:/path (a volume), s3.ID:/path (a cloud)",
-            copy_side),
+    Command("copy", "copy files from or to an instance", copy,
+        Arg("src", "ID:/path, or a local path; V.ID:/path, s3.ID:/path", copy_side),
         Arg("dst", "the same; an ID alone is a whole VM", copy_side),
         Arg("rsync_args...", "what follows -- is passed on to rsync"),
         Arg("-i --identity", "file of the private SSH key", file_name),
@@ -4122,7 +4123,8 @@ COPYING_COMMANDS = (
         YES_ARG, *REMOTE_COPY.extra_args,
         example="copy 5001:/workspace/results/ ./results/",
         notes=lambda: "With this machine, rsync copies, and its exit status counts.\n"
-        "A directory is copied into DST; with / at the end of SRC, its contents are.",
+        "A directory is copied into DST; with / at the end of SRC, its contents are.\n"
+        "If it asks for a password, your SSH key is missing there: see attach ssh.",
     ),
     Command("cancel copy", "stop a copy to an instance",
         Request("DELETE /api/v0/commands/copy_direct/", "instance {id}: copy canceled",
@@ -4134,7 +4136,7 @@ COPYING_COMMANDS = (
             body={"client_id": "me", "dst_id": "{id}"}, look="show instances"),
         Arg("id", "the instance", copy_target), example="cancel sync 5001",
     ),
-    Command("cloud copy", "copy between an instance and one of your cloud connections",
+    Command("cloud copy", "copy between an instance and a cloud",
         Request("POST /api/v0/commands/rclone/",
             "instance {instance}: cloud copy started",
             prepare=lambda client, args: setattr(args, "id", int(args.instance)),
@@ -4163,7 +4165,7 @@ COPYING_COMMANDS = (
     Command("show connections", "list your connections to clouds",
         Listing("GET /api/v0/users/cloud_integrations/", CONNECTION_COLUMNS),
     ),
-    Command("take snapshot", "push an instance's container to a registry as an image",
+    Command("take snapshot", "push an instance's container to a registry",
         Request("POST /api/v0/instances/take_snapshot/{id}/",
             "instance {id}: snapshot started; {reply[msg]}", once=True,
             doubt="a snapshot of instance {id} may or may not have been started",
@@ -4186,7 +4188,7 @@ COPYING_COMMANDS = (
 
 PUBLIC_KEY = (
     r"(ssh-(rsa|dss|ed25519)|ecdsa-sha2-[\w-]+|sk-(ssh|ecdsa)-[\w@.-]+)"
-    r"\s+[A-Za-z0-9+/]{16,}={0,3}(\s+.*)?"
+    r"[ \t]+[A-Za-z0-9+/]{16,}={0,3}([ \t].*)?"
 )
 
 
@@ -4208,7 +4210,7 @@ def read_key(client: Client, args: argparse.Namespace) -> None:
     if "PRIVATE KEY" in text or text.startswith("PuTTY-User-Key-File"):
         raise UsageError("that is a private key; give the public one, in a .pub file")
     if not re.fullmatch(PUBLIC_KEY, text):
-        word = shorten(path, 60)
+        word = shorten(path, 120)
         raise UsageError(f"'{word}' is neither a public SSH key nor a file with one")
     args.ssh_key = text
 
@@ -4308,6 +4310,8 @@ VARIABLE_COLUMNS = (
     Column("Value", "value", "", "its value, masked without -s", essential=True),
 )
 
+# Secrets may start with dashes, as private keys do, and an error about an unknown
+# option would show them: hence `pass_on`.
 KEY_COMMANDS = (
     Command("show ssh-keys", "list the SSH keys of your account", SSH_KEYS),
     Command("create ssh-key", "add an SSH key to your account",
@@ -4317,16 +4321,16 @@ KEY_COMMANDS = (
         Arg("ssh_key?", f"{KEY_HELP}; without it, stdin or the key in ~/.ssh",
             say=without_data),
         Arg("--ssh-key", "same as an option", stands_for="ssh_key"), YES_ARG,
-        example="create ssh-key ~/.ssh/id_ed25519.pub",
+        example="create ssh-key ~/.ssh/id_ed25519.pub", pass_on=True,
     ),
     Command("update ssh-key", "replace an SSH key of your account",
         KeyChange("PUT /api/v0/ssh/{id}/", "SSH key {id}: replaced by {said}",
             body={"id": "{id}"}, prepare=read_key, proof="success|key"),
         Arg("id", "id of the key", identifier),
         Arg("ssh_key", KEY_HELP, say=without_data),
-        example="update ssh-key 211 ~/.ssh/id_ed25519.pub",
+        example="update ssh-key 211 ~/.ssh/id_ed25519.pub", pass_on=True,
     ),
-    Command("delete ssh-key", "remove SSH keys from your account, not from instances",
+    Command("delete ssh-key", "remove SSH keys from your account",
         KeyChange("DELETE /api/v0/ssh/{id}/", "SSH key {id}: deleted",
             ask="delete {which} from your account?"),
         ids("one or more ids of keys"), example="delete ssh-key 211",
@@ -4338,7 +4342,7 @@ KEY_COMMANDS = (
         INSTANCE_ID,
         Arg("ssh_key", f"{KEY_HELP}; or the id of a key of your account",
             say=without_data),
-        example="attach ssh 5001 ~/.ssh/id_ed25519.pub",
+        example="attach ssh 5001 ~/.ssh/id_ed25519.pub", pass_on=True,
     ),
     Command("detach ssh", "remove an SSH key from an instance",
         Request("DELETE /api/v0/instances/{id}/ssh/{key}/",
@@ -4358,12 +4362,12 @@ KEY_COMMANDS = (
     Command("create env-var", "add a variable for new instances",
         Request("POST /api/v0/secrets/", "variable {name}: created",
             prepare=read_value),
-        *VARIABLE_ARGS, example="create env-var HF_TOKEN -",
+        *VARIABLE_ARGS, example="create env-var HF_TOKEN -", pass_on=True,
     ),
     Command("update env-var", "change the value of a variable",
         Request("PUT /api/v0/secrets/", "variable {name}: updated",
             prepare=read_value),
-        *VARIABLE_ARGS, example="update env-var HF_TOKEN -",
+        *VARIABLE_ARGS, example="update env-var HF_TOKEN -", pass_on=True,
     ),
     Command("delete env-var", "delete a variable",
         Request("DELETE /api/v0/secrets/", "variable {name}: deleted",

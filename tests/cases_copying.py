@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from cases import CHANGE, ONCE, Case
-
 from market import Market
 from market_renting import renting
 
@@ -49,7 +48,7 @@ CASES: dict[str, Case] = {
         setup=stopped,
     ),
     "ssh": Case(
-        "ssh 5001 nvidia-smi",
+        "ssh 5001",
         ("GET", "/api/v0/instances/5001/?owner=me", None),
         call="instance",
         setup=instance,

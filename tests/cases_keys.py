@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from cases import CHANGE, ONCE, Case
-
 from market import Market
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIKeyOfTheCases000000 me at home"
@@ -26,6 +25,11 @@ def attached(market: Market) -> dict[str, Any]:
     return {}
 
 
+def added(market: Market) -> dict[str, Any]:
+    """Add a key to the account."""
+    return {"key": market.stores["ssh_keys"].add({"key": KEY})["id"]}
+
+
 CASES: dict[str, Case] = {
     "show ssh-keys": Case(
         "show ssh-keys", ("GET", "/api/v0/ssh/", None), call="ssh_keys"
@@ -43,10 +47,11 @@ CASES: dict[str, Case] = {
         kind=CHANGE,
     ),
     "delete ssh-key": Case(
-        "delete ssh-key 211",
-        ("DELETE", "/api/v0/ssh/211/", {}),
+        "delete ssh-key {key}",
+        ("DELETE", "/api/v0/ssh/{key}/", {}),
         call="delete_ssh_key",
         kind=CHANGE,
+        setup=added,
     ),
     "attach ssh": Case(
         f"attach ssh 5001 '{KEY}'",

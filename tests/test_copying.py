@@ -200,6 +200,17 @@ def test_only_an_https_address_is_fetched(
     assert names(box) == ["request_logs"]
 
 
+def test_a_response_that_is_a_list_names_no_file(
+    run: Program, box: Sandbox, state: Renting
+) -> None:
+    box.fault("request_logs", "array")
+    ran = run("logs", "5001")
+    assert (ran.status, one_line(ran)) == (
+        1,
+        "vast.py: the response names no result\n",
+    )
+
+
 def test_the_other_name_of_the_address(
     run: Program, box: Sandbox, state: Renting, plan: Plan
 ) -> None:
@@ -218,7 +229,7 @@ LOG_ERRORS = {
     "logs 5001 --tail 0": "invalid number of lines '0': must be a whole number, at"
     " least 1; see vast.py logs --help",
     "logs ##": "invalid id '##': must be a whole number; see vast.py logs --help",
-    "logs 5001 get": "logs: unexpected argument 'get'; for example: vast.py logs 5001"
+    "logs 5001 get": "logs: unexpected argument 'get'; example: vast.py logs 5001"
     " --tail 100 --follow; see vast.py logs --help",
     "logs 5001 --follow --raw": "--follow excludes --raw",
     "show logs 5001": "unknown command 'show logs'; did you mean 'logs'?",
@@ -1147,7 +1158,8 @@ def test_a_password_is_asked_for_without_echo(
 
 def test_a_password_is_needed_and_never_shown(run: Program, box: Sandbox) -> None:
     ran = run(*SNAPSHOT)
-    assert (ran.status, one_line(ran)) == (2, "vast.py: registry password is empty\n")
+    error = "vast.py: no Registry password was given\n"
+    assert (ran.status, one_line(ran)) == (2, error)
     ran = run(*SNAPSHOT, "--docker_login_pass", "secret", "--dry-run")
     assert ran.status == 0
     assert f'"{PASSWORD}": "********"' in ran.out
