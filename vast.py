@@ -4877,7 +4877,7 @@ def save_session(client: Client, args: argparse.Namespace, reply: Row) -> None:
 ROLE = Arg("role", "the role, by name or id", wire="")
 ALLOWED = 'what is allowed: a file of JSON, or JSON such as {"api": {"misc": {}}}'
 PHONE = Arg("-p --phone-number", "where to send it, such as +420601234567")
-SECRET = Arg("-s --secret", "its secret, by default the saved one", secret=True)
+SECRET = Arg("-s --secret", "secret of the code, by default the saved one", secret=True)
 SENT = "its secret is saved to ~/.vast_tfa_secret until you run tfa login"
 
 ACCOUNT_COMMANDS = (
@@ -4917,7 +4917,8 @@ ACCOUNT_COMMANDS = (
         Arg("--name", "its name", at_most("name", 255), required=True),
         Arg("--permission_file --permissions", f"{ALLOWED}; without it, everything",
             permissions, wire="permissions"),
-        Arg("--key_params", "more, as JSON", json_object), reveals=True,
+        Arg("--key_params", 'more, such as {"ip_whitelist": ["1.2.3.4"]}', json_object),
+        reveals=True,
         example="create api-key --name ci --permission_file permissions.json"),
     Command("show api-keys", "list your API keys, without their text",
         Listing("", KEY_COLUMNS, fetch=find_api_keys)),
