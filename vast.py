@@ -381,7 +381,11 @@ def format_number(value: object, format: str, scale: float = 1) -> str | None:
     try:
         return format % (value * scale)
     except (OverflowError, ValueError):  # infinite, or too large for a float
+        pass
+    try:
         return str(value)
+    except ValueError:  # over 4,300 digits
+        return "inf" if value > 0 else "-inf"
 
 
 def cell(value: object, format: str = "", scale: float = 1, last: bool = False) -> str:
@@ -616,7 +620,7 @@ def parse_quantity(text: str, unit: str = "") -> float | None:
 
 def invalid(noun: str, text: str, rule: str) -> argparse.ArgumentTypeError:
     """Return the error for an argument whose value breaks a rule."""
-    return argparse.ArgumentTypeError(f"invalid {noun} '{text}': {rule}")
+    return argparse.ArgumentTypeError(f"invalid {noun} '{shorten(text, 60)}': {rule}")
 
 
 def identifier(text: str) -> int:
@@ -730,7 +734,7 @@ def parse_date(text: str, last: bool = False, utc: bool = False) -> int:
         return int(float(text))
     from dateutil.parser import parse
 
-    error = invalid("date", text[:40], "use YYYY-MM-DD")
+    error = invalid("date", text, "use YYYY-MM-DD")
     if len(text) > 40 or re.search(r"\d{15}", text):
         raise error
     zone = timezone.utc if utc else None
@@ -1356,8 +1360,9 @@ class Client:
                     raise
                 if call.method == "DELETE" and refusal.slug in GONE:
                     return {"success": True}  # the earlier try was carried out
-                msg = f"{refusal}{call.in_doubt()}"
-                raise OutcomeUnknown(msg, http=refusal.http) from None
+                unknown = OutcomeUnknown(f"{refusal}{call.in_doubt()}")
+                unknown.http, unknown.reply = refusal.http, refusal.reply
+                raise unknown from None
             except Failure as failure:
                 wait = max(failure.wait, min(2**tries, 32) * uniform(0.5, 1))
                 unsure = unsure or failure.kind not in NOT_CARRIED_OUT

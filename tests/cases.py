@@ -4,7 +4,8 @@ command without a case fails."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any, NamedTuple
 
@@ -38,3 +39,18 @@ def load() -> dict[str, Case]:
     for subject in SUBJECTS.split():
         found |= import_module(f"cases_{subject}").CASES
     return found
+
+
+def fill(value: Any, names: Mapping[str, Any]) -> Any:
+    """Return a value with its {placeholders} filled in; a text that is nothing but one
+    becomes what the placeholder stands for, a number for example."""
+    if isinstance(value, dict):
+        return {key: fill(inner, names) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [fill(inner, names) for inner in value]
+    if not isinstance(value, str):
+        return value
+    only = re.fullmatch(r"\{(\w+)\}", value)
+    if only and only[1] in names:
+        return names[only[1]]
+    return re.sub(r"\{(\w+)\}", lambda match: str(names.get(match[1], match[0])), value)
