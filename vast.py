@@ -2173,7 +2173,7 @@ class Command:
     yields what is to be shown. `notes` returns more text for the end of its help.
     `pass_on`: words that look like options but are not the command's own are
     positional words. `reveals`: it exists to show a credential. `hidden`: it stands in
-    no list of commands.
+    no list of commands. `columns` are those of the table that a function shows.
     """
 
     def __init__(
@@ -2188,11 +2188,13 @@ class Command:
         pass_on: bool = False,
         reveals: bool = False,
         hidden: bool = False,
+        columns: Sequence[Column] = (),
     ) -> None:
         self.name, self.help, self.run, self.own = name, help, run, args
         self.example, self.aliases, self.notes = example or name, aliases, notes
         self.pass_on, self.reveals, self.hidden = pass_on, reveals, hidden
         self.args = args
+        self.columns = run.columns if isinstance(run, Listing) else columns
         if isinstance(run, Kind):
             self.args = (*args, *run.extra_args)
             run.name, run.declared = name, self.args
@@ -4565,8 +4567,8 @@ API_KEYS, TEAM, TFA = "/api/v0/auth/apikeys/", "/api/v0/team/", "/api/v0/tfa/"
 
 MONEY = ("balance", "balance_threshold", "credit")
 USER_COLUMNS = (
-    Column("Field", "Field", essential=True),
-    Column("Value", "Value", essential=True),
+    Column("Field", "Field", "", "name of the field", essential=True),
+    Column("Value", "Value", "", "its value; amounts in dollars", essential=True),
 )
 
 
@@ -4887,7 +4889,8 @@ SENT = "its secret is saved to ~/.vast_tfa_secret until you run tfa login"
 
 ACCOUNT_COMMANDS = (
     Command("show user", "show your account", show_user,
-        Arg("-q --quiet", "one line: id, e-mail, balance, credit", bool), *TABLE_ARGS),
+        Arg("-q --quiet", "one line: id, e-mail, balance, credit", bool), *TABLE_ARGS,
+        columns=USER_COLUMNS),
     Command("set api-key", "save your API key", set_api_key,
         Arg("new_api_key?", "the key; without it, or with -, it is asked for or read"
             " from stdin"),
@@ -4937,7 +4940,7 @@ ACCOUNT_COMMANDS = (
     Command("show team-roles", "list the roles of your team",
         Listing(f"GET {TEAM}roles-full/", ROLE_COLUMNS)),
     Command("show team-role", "show a role", show_role, ROLE, *LISTING_ARGS,
-        example="show team-role member"),
+        columns=ROLE_COLUMNS, example="show team-role member"),
     Command("create team-role", "create a role for members of your team",
         Request(f"POST {TEAM}roles/", "role '{name}': created", once=True, proof="msg"),
         Arg("--name", "its name", required=True),
@@ -4982,7 +4985,7 @@ ACCOUNT_COMMANDS = (
             once=True, ask=ask_about_team, typed="{team}", required=True,
             look="show members")),
     Command("tfa status", "show your methods of two-factor authentication", tfa_status,
-        *LISTING_ARGS),
+        *LISTING_ARGS, columns=TFA_COLUMNS),
     Command("tfa send-email", "have a code for tfa login sent by e-mail",
         Request(f"POST {TFA}email/", "code: sent by e-mail", once=True, proof="secret",
             after=save_secret, note=SENT, look="tfa status")),
