@@ -432,8 +432,8 @@ def table_text(
     dropped to fit into `room` columns of a terminal (None: any number)."""
     texts = [
         [column.heading] * heading
-        + cells(column, column.values(rows, now), column is columns[-1])
-        for column in columns
+        + cells(column, column.values(rows, now), index == len(columns) - 1)
+        for index, column in enumerate(columns)
     ]
     if room is None:
         kept = list(range(len(columns)))
@@ -4897,7 +4897,8 @@ def usage_error(msg: str, command: Command | None) -> UsageError:
     """Return a UsageError that says which command and where to read on."""
     name = f"{command.name} " if command else ""
     where = f"{name.rstrip()}: " if command else ""
-    return UsageError(f"{where}{msg}; see {PROGRAM} {name}--help")
+    more = "" if msg.endswith("?") else f"; see {PROGRAM} {name}--help"
+    return UsageError(f"{where}{msg}{more}")
 
 
 def unknown_option(
@@ -5160,11 +5161,12 @@ def help_text(words: list[str]) -> str:
 
 
 def verb_help(verb: str) -> str:
-    """Return the commands of a verb."""
+    """Return the commands of a verb, without their other names."""
     lines = [
         f"  {name:<27} {command.help}"
         for name, command in COMMAND_BY_NAME.items()
-        if name.split()[0] == verb
+        if name.startswith(f"{verb} ")
+        and (name == command.name or not command.name.startswith(f"{verb} "))
     ]
     return f"commands starting with '{verb}':\n" + "\n".join(lines) + "\n"
 
@@ -5229,9 +5231,9 @@ class Output:
                 table.rows, columns, self.env.now(), heading, room
             )
             self.write(text)
-            if dropped:
+            if dropped and table.rows:
                 hidden = f"{dropped} column{'s' * (dropped > 1)} hidden to fit"
-                self.env.note(f"{hidden} the terminal; use --wide or --cols")
+                self.env.note(f"{hidden} the terminal; use --wide or --cols to see more")
 
     def fail(self, error: VastError, of: object = None) -> None:
         """Report an error on stderr; `of` is the id that it is about.
