@@ -3598,7 +3598,7 @@ INSTANCE_COMMANDS = (
         Arg("--template_hash_id --template_hash", "hash of a template"),
         Arg("--env", 'environment as JSON: \'{"NAME": "VALUE"}\'', json_object),
         Arg("--onstart", "commands to run at every start"),
-        Arg("--args", "arguments of the image's command, as one word"),
+        Arg("--args", "arguments of the image's command, as one string"),
         example="update instance 5001 --image pytorch/pytorch:latest",
     ),
     Command("prepay instance", "deposit credit for an instance, for a discount",

@@ -546,7 +546,7 @@ def test_what_is_printed_is_plain_english(run: Program, box: Sandbox) -> None:
     for fault in ("500", "drop_after", "not_json", "401", "429_text", "404"):
         offer = str(free_offer(box))
         for line in (f"create instance {offer} --image x --label exp1", "show user"):
-            box.fault("rent" if "create" in line else "user", fault, times=None)
+            box.fault("create" if "create" in line else "user", fault, times=None)
             printed[f"{fault}: {line}"] = run(*line.split(), "--retry", "1").err
             box.faults.clear()
     topics = [*vast.COMMAND_BY_NAME, *vast.TOPICS, *vast.VERBS, ""]
