@@ -236,7 +236,7 @@ class Column:
         self.heading, self.source, self.help = heading, source, help
         self.format, self.scale = format and "%" + format, scale
         self.essential = essential
-        # What it is called in queries and sort keys, besides its heading.
+        # Its name in queries and sort keys, in addition to its heading.
         own = source.partition("|")[0] if isinstance(source, str) else ""
         self.field = field or own
 
@@ -342,7 +342,7 @@ def width(text: str) -> int:
 
 
 def shorten(text: str, columns: int) -> str:
-    """Return text, cut to so many columns with "…" at its end if it is wider."""
+    """Return text, cut to a number of columns with "…" at its end if it is wider."""
     if width(text) <= columns:
         return text
     while text and width(text) > columns - 1:
@@ -402,10 +402,10 @@ def cells(column: Column, values: list[Any], last: bool) -> list[str]:
 def fit(
     columns: Sequence[Column], texts: list[list[str]], room: int
 ) -> tuple[list[int], list[int]]:
-    """Return which columns fit into so many columns of a terminal, and their widths.
+    """Return which columns fit a terminal `room` columns wide, and their widths.
 
-    Columns that are not essential go first, from right to left; then the last column
-    of text is cut.
+    Columns that are not essential go first, from right to left; then columns of text
+    are cut, from right to left too.
     """
     widths = [max(map(width, text), default=0) for text in texts]
     kept = list(range(len(columns)))
@@ -415,9 +415,11 @@ def fit(
         if not columns[index].essential and len(kept) > 1:
             kept.remove(index)
     over = sum(widths[i] + 2 for i in kept) - 2 - room
-    flexible = [i for i in kept if not columns[i].format]
-    if over > 0 and flexible:
-        widths[flexible[-1]] = max(widths[flexible[-1]] - over, 8)
+    for index in reversed(kept):
+        spare = 0 if columns[index].format else widths[index] - 8
+        cut = max(min(over, spare), 0)
+        widths[index] -= cut
+        over -= cut
     return kept, widths
 
 
@@ -471,9 +473,8 @@ def pick_columns(
         column = known.get(name.strip())
         if not column:
             hint = did_you_mean(name, known)
-            raise UsageError(
-                f"unknown column '{name}'{hint}; known: {' '.join(sorted(known))}"
-            )
+            names = " ".join(sorted(known))
+            raise UsageError(f"unknown column '{name}'{hint} (known: {names})")
         picked.append(column)
     return picked
 
@@ -3069,7 +3070,7 @@ def wait_until(client: Client, number: int, goal: str, deadline: float) -> Row |
     """Return the instance once it is running, stopped or gone (then None).
 
     Raises VastError when it broke, NotDone after the deadline, Interrupted; each says
-    what goes on costing money, and how to look.
+    what still costs money, and how to check.
     """
     env, start = client.env, client.env.monotonic()
     costs = f"{STILL_COSTS[goal]}; to check: {PROGRAM} show instance {number}"
@@ -3483,40 +3484,6 @@ INSTANCE_ID = Arg("id", "id of the instance", identifier)
 INSTANCE_PATH = "/api/v0/instances/{id}/"
 
 
-def start_instances() -> Request:
-    """Return what starts instances."""
-    return Request(f"PUT {INSTANCE_PATH}", "instance {id}: starting",
-        body={"state": "running"}, goal=waiting_for("running"), look="show instances")  # fmt: skip
-
-
-def stop_instances() -> Request:
-    """Return what stops instances."""
-    return Request(f"PUT {INSTANCE_PATH}", "instance {id}: stopping",
-        body={"state": "stopped"}, goal=waiting_for("stopped"), schedule=True,
-        look="show instances", note="the disk of a stopped instance still costs money")  # fmt: skip
-
-
-def destroy_instances() -> Request:
-    """Return what destroys instances."""
-    return Request(f"DELETE {INSTANCE_PATH}", "instance {id}: destroying",
-        goal=waiting_for("gone"), schedule=True, look="show instances",
-        ask=describe_instances("destroy {} and all data on its disk?"))  # fmt: skip
-
-
-def reboot_instances() -> Request:
-    """Return what reboots instances."""
-    return Request("PUT /api/v0/instances/reboot/{id}/", "instance {id}: rebooting",
-        goal=waiting_for("running"), schedule=True, look="show instances")  # fmt: skip
-
-
-def recycle_instances() -> Request:
-    """Return what recreates instances."""
-    return Request("PUT /api/v0/instances/recycle/{id}/", "instance {id}: recycling",
-        goal=waiting_for("running"), look="show instances",
-        ask=describe_instances("recycle {}? The container's disk is wiped and the ssh"
-                               " port changes."))  # fmt: skip
-
-
 def needs_a_change(client: Client, args: argparse.Namespace) -> None:
     """Refuse an update that would change nothing. Raises UsageError."""
     options = ("image", "template_id", "template_hash_id", "args", "env", "onstart")
@@ -3568,19 +3535,29 @@ INSTANCE_COMMANDS = (
         *RENTAL_ARGS,
         example="launch instance -g RTX_4090 -n 1 -i pytorch/pytorch --max-price 0.5",
     ),
-    Command("start instance", "start a stopped instance", start_instances(),
+    Command("start instance", "start a stopped instance",
+        Request(f"PUT {INSTANCE_PATH}", "instance {id}: starting",
+            body={"state": "running"}, goal=waiting_for("running")),
         INSTANCE_IDS, example="start instance 5001 --wait", aliases=["start instances"],
     ),
     Command("stop instance", "stop an instance; its disk still costs money",
-        stop_instances(), INSTANCE_IDS, example="stop instance 5001",
-        aliases=["stop instances"],
+        Request(f"PUT {INSTANCE_PATH}", "instance {id}: stopping",
+            body={"state": "stopped"}, goal=waiting_for("stopped"), schedule=True,
+            note="the disk of a stopped instance still costs money"),
+        INSTANCE_IDS, example="stop instance 5001", aliases=["stop instances"],
     ),
-    Command("reboot instance", "restart an instance's container", reboot_instances(),
+    Command("reboot instance", "restart an instance's container",
+        Request("PUT /api/v0/instances/reboot/{id}/", "instance {id}: rebooting",
+            goal=waiting_for("running"), schedule=True),
         INSTANCE_IDS, example="reboot instance 5001 --wait",
         aliases=["reboot instances"],
     ),
     Command("recycle instance", "recreate an instance's container from its image",
-        recycle_instances(), INSTANCE_IDS, example="recycle instance 5001 --wait",
+        Request("PUT /api/v0/instances/recycle/{id}/", "instance {id}: recycling",
+            goal=waiting_for("running"),
+            ask=describe_instances(
+                "recycle {}? The container's disk is wiped and the ssh port changes.")),
+        INSTANCE_IDS, example="recycle instance 5001 --wait",
         aliases=["recycle instances"],
     ),
     Command("label instance", "set the label of an instance",
@@ -3620,8 +3597,10 @@ INSTANCE_COMMANDS = (
         example="change bid 5001 --price 0.3",
     ),
     Command("destroy instance", "destroy an instance and all its data",
-        destroy_instances(), INSTANCE_IDS, example="destroy instance 5001 -y",
-        aliases=["destroy instances"],
+        Request(f"DELETE {INSTANCE_PATH}", "instance {id}: destroying",
+            goal=waiting_for("gone"), schedule=True,
+            ask=describe_instances("destroy {} and all data on its disk?")),
+        INSTANCE_IDS, example="destroy instance 5001 -y", aliases=["destroy instances"],
     ),
 )  # fmt: skip
 
@@ -4682,7 +4661,7 @@ def completion(client: Client, args: argparse.Namespace) -> Iterator[Shown]:
 
 
 def complete(client: Client, args: argparse.Namespace) -> Iterator[Shown]:
-    """Print what can stand in the place of the last of the words."""
+    """Print what the last of the words can be completed to."""
     *words, typed = args.words or [""]
     # bash splits words at = and at colons.
     before = re.sub("\0(=|:+)(\0|$)", r"\1", "\0".join(words))
@@ -4935,7 +4914,7 @@ class Words:
             self.take(self.queue.pop(0))
 
     def take(self, word: str) -> None:
-        """Respell one word, and the value behind it. Raises UsageError."""
+        """Respell one word, and the value that follows it. Raises UsageError."""
         tail = self.positionals[-1] if self.positionals else None
         verbatim = tail is not None and tail.many == "..."
         if word == "--":

@@ -150,6 +150,18 @@ def test_a_description_is_cut_at_a_terminal_only(run: Program) -> None:
             assert long.startswith(short.partition("…")[0])
 
 
+def test_the_columns_of_text_are_cut_from_right_to_left() -> None:
+    columns = [vast.Column(name, name, essential=True) for name in "abc"]
+    columns.append(vast.Column("d", "d", "d", essential=True))
+    row = {"a": "a" * 20, "b": "b" * 20, "c": "c" * 20, "d": 10**19}
+    for room, widths in {86: (20, 20, 20), 80: (20, 20, 14), 74: (20, 20, 8),
+                         70: (20, 16, 8), 50: (8, 8, 8), 10: (8, 8, 8)}.items():  # fmt: skip
+        text, hidden = vast.table_text([row], columns, 0, heading=False, room=room)
+        *cells, number = text.split()
+        assert tuple(map(len, cells)) == widths
+        assert (number, hidden) == (str(10**19), 0)
+
+
 @pytest.mark.parametrize("width", [1, 20, 40])
 def test_a_terminal_too_narrow_for_what_is_essential(full: Program, width: int) -> None:
     ran = at(full, width, "show instances")
