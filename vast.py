@@ -4885,13 +4885,14 @@ def unknown_option(
 ) -> UsageError:
     """Return the error for a word that looks like an option and is none."""
     name, _, inline = word.partition("=")
-    field = named_fields(FIELDS).get(name.strip("-").replace("-", "_"))
+    field = name.strip("-").replace("-", "_")
+    args = command.args if command else ()
     if plain(name).strip("-") in ("json", "output-json"):
         hint = "; did you mean '--raw'?"
     elif f"-{plain(name)}" in options:
         hint = f"; did you mean '-{plain(name)}'?"
-    elif field and command and command.name == "search offers":
-        hint = f"; put it in the query: '{field.name}={inline or value}'"
+    elif any(arg.dest == "query" and field in arg.suggest for arg in args):
+        hint = f"; put it in the query: '{field}={inline or value}'"
     else:
         hint = did_you_mean(plain(name), options)
     return usage_error(f"unknown option '{word}'{hint}", command)
