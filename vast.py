@@ -236,7 +236,7 @@ class Column:
         self.heading, self.source, self.help = heading, source, help
         self.format, self.scale = format and "%" + format, scale
         self.essential = essential
-        # What it is called in queries and sort keys, besides its heading.
+        # Its name in queries and sort keys, in addition to its heading.
         own = source.partition("|")[0] if isinstance(source, str) else ""
         self.field = field or own
 
@@ -343,7 +343,7 @@ def width(text: str) -> int:
 
 
 def shorten(text: str, columns: int) -> str:
-    """Return text, cut to so many columns with "…" at its end if it is wider."""
+    """Return text, cut to a number of columns with "…" at its end if it is wider."""
     if width(text) <= columns:
         return text
     while text and width(text) > columns - 1:
@@ -420,10 +420,10 @@ def cells(column: Column, values: list[Any], last: bool) -> list[str]:
 def fit(
     columns: Sequence[Column], texts: list[list[str]], room: int
 ) -> tuple[list[int], list[int]]:
-    """Return which columns fit into so many columns of a terminal, and their widths.
+    """Return which columns fit a terminal `room` columns wide, and their widths.
 
-    Columns that are not essential go first, from right to left; then the last column
-    of text is cut.
+    Columns that are not essential go first, from right to left; then columns of text
+    are cut, from right to left too.
     """
     widths = [max(map(width, text), default=0) for text in texts]
     kept = list(range(len(columns)))
@@ -433,9 +433,11 @@ def fit(
         if not columns[index].essential and len(kept) > 1:
             kept.remove(index)
     over = sum(widths[i] + 2 for i in kept) - 2 - room
-    flexible = [i for i in kept if not columns[i].format]
-    if over > 0 and flexible:
-        widths[flexible[-1]] = max(widths[flexible[-1]] - over, 8)
+    for index in reversed(kept):
+        spare = 0 if columns[index].format else widths[index] - 8
+        cut = max(min(over, spare), 0)
+        widths[index] -= cut
+        over -= cut
     return kept, widths
 
 
@@ -450,8 +452,8 @@ def table_text(
     dropped to fit into `room` columns of a terminal (None: any number)."""
     texts = [
         [column.heading] * heading
-        + cells(column, column.values(rows, now), column is columns[-1])
-        for column in columns
+        + cells(column, column.values(rows, now), index == len(columns) - 1)
+        for index, column in enumerate(columns)
     ]
     if room is None:
         kept = list(range(len(columns)))
@@ -489,9 +491,8 @@ def pick_columns(
         column = known.get(name.strip())
         if not column:
             hint = did_you_mean(name, known)
-            raise UsageError(
-                f"unknown column '{name}'{hint}; known: {' '.join(sorted(known))}"
-            )
+            names = " ".join(sorted(known))
+            raise UsageError(f"unknown column '{name}'{hint} (known: {names})")
         picked.append(column)
     return picked
 
@@ -3227,7 +3228,7 @@ def wait_until(client: Client, number: int, goal: str, deadline: float) -> Row |
     """Return the instance once it is running, stopped or gone (then None).
 
     Raises VastError when it broke, NotDone after the deadline, Interrupted; each says
-    what goes on costing money, and how to look.
+    what still costs money, and how to check.
     """
     env, start = client.env, client.env.monotonic()
     costs = f"{STILL_COSTS[goal]}; to check: {PROGRAM} show instance {number}"
@@ -3646,42 +3647,6 @@ INSTANCE_ID = Arg("id", "id of the instance", identifier)
 INSTANCE_PATH = "/api/v0/instances/{id}/"
 
 
-def start_instances() -> Request:
-    """Return what starts instances."""
-    return Request(f"PUT {INSTANCE_PATH}", "instance {id}: starting",
-        body={"state": "running"}, goal=waiting_for("running"),
-        look="show instances")  # fmt: skip
-
-
-def stop_instances() -> Request:
-    """Return what stops instances."""
-    return Request(f"PUT {INSTANCE_PATH}", "instance {id}: stopping",
-        body={"state": "stopped"}, goal=waiting_for("stopped"), schedule=True,
-        look="show instances",
-        note="the disk of a stopped instance still costs money")  # fmt: skip
-
-
-def destroy_instances() -> Request:
-    """Return what destroys instances."""
-    return Request(f"DELETE {INSTANCE_PATH}", "instance {id}: destroying",
-        goal=waiting_for("gone"), schedule=True, look="show instances",
-        ask=describe_instances("destroy {} and all data on its disk?"))  # fmt: skip
-
-
-def reboot_instances() -> Request:
-    """Return what reboots instances."""
-    return Request("PUT /api/v0/instances/reboot/{id}/", "instance {id}: rebooting",
-        goal=waiting_for("running"), schedule=True, look="show instances")  # fmt: skip
-
-
-def recycle_instances() -> Request:
-    """Return what recreates instances."""
-    return Request("PUT /api/v0/instances/recycle/{id}/", "instance {id}: recycling",
-        goal=waiting_for("running"), look="show instances",
-        ask=describe_instances("recycle {}? The container's disk is wiped and the ssh"
-                               " port changes."))  # fmt: skip
-
-
 def needs_a_change(client: Client, args: argparse.Namespace) -> None:
     """Refuse an update that would change nothing. Raises UsageError."""
     options = ("image", "template_id", "template_hash_id", "args", "env", "onstart")
@@ -3733,19 +3698,29 @@ INSTANCE_COMMANDS = (
         *RENTAL_ARGS,
         example="launch instance -g RTX_4090 -n 1 -i pytorch/pytorch --max-price 0.5",
     ),
-    Command("start instance", "start a stopped instance", start_instances(),
+    Command("start instance", "start a stopped instance",
+        Request(f"PUT {INSTANCE_PATH}", "instance {id}: starting",
+            body={"state": "running"}, goal=waiting_for("running")),
         INSTANCE_IDS, example="start instance 5001 --wait", aliases=["start instances"],
     ),
     Command("stop instance", "stop an instance; its disk still costs money",
-        stop_instances(), INSTANCE_IDS, example="stop instance 5001",
-        aliases=["stop instances"],
+        Request(f"PUT {INSTANCE_PATH}", "instance {id}: stopping",
+            body={"state": "stopped"}, goal=waiting_for("stopped"), schedule=True,
+            note="the disk of a stopped instance still costs money"),
+        INSTANCE_IDS, example="stop instance 5001", aliases=["stop instances"],
     ),
-    Command("reboot instance", "restart an instance's container", reboot_instances(),
+    Command("reboot instance", "restart an instance's container",
+        Request("PUT /api/v0/instances/reboot/{id}/", "instance {id}: rebooting",
+            goal=waiting_for("running"), schedule=True),
         INSTANCE_IDS, example="reboot instance 5001 --wait",
         aliases=["reboot instances"],
     ),
     Command("recycle instance", "recreate an instance's container from its image",
-        recycle_instances(), INSTANCE_IDS, example="recycle instance 5001 --wait",
+        Request("PUT /api/v0/instances/recycle/{id}/", "instance {id}: recycling",
+            goal=waiting_for("running"),
+            ask=describe_instances(
+                "recycle {}? The container's disk is wiped and the ssh port changes.")),
+        INSTANCE_IDS, example="recycle instance 5001 --wait",
         aliases=["recycle instances"],
     ),
     Command("label instance", "set the label of an instance",
@@ -3763,7 +3738,7 @@ INSTANCE_COMMANDS = (
         Arg("--template_hash_id --template_hash", "hash of a template"),
         Arg("--env", 'environment as JSON: \'{"NAME": "VALUE"}\'', json_object),
         Arg("--onstart", "commands to run at every start"),
-        Arg("--args", "arguments of the image's command, as one word"),
+        Arg("--args", "arguments of the image's command, as one string"),
         example="update instance 5001 --image pytorch/pytorch:latest",
     ),
     Command("prepay instance", "deposit credit for an instance, for a discount",
@@ -3785,8 +3760,10 @@ INSTANCE_COMMANDS = (
         example="change bid 5001 --price 0.3",
     ),
     Command("destroy instance", "destroy an instance and all its data",
-        destroy_instances(), INSTANCE_IDS, example="destroy instance 5001 -y",
-        aliases=["destroy instances"],
+        Request(f"DELETE {INSTANCE_PATH}", "instance {id}: destroying",
+            goal=waiting_for("gone"), schedule=True,
+            ask=describe_instances("destroy {} and all data on its disk?")),
+        INSTANCE_IDS, example="destroy instance 5001 -y", aliases=["destroy instances"],
     ),
 )  # fmt: skip
 
@@ -4437,12 +4414,12 @@ def find_templates(client: Client, args: argparse.Namespace) -> list[Row]:
 
 def the_template(client: Client, args: argparse.Namespace) -> Row:
     """Return the template that an id or a hash names. Raises VastError."""
-    number = as_int(args.template)
-    key, value = ("id", number) if number else ("hash_id", args.template)
+    number = as_int(args.id)
+    key, value = ("id", number) if number else ("hash_id", args.id)
     rows = select_templates(client, {key: {"eq": value}})
     if not rows:
-        raise VastError(f"there is no template {args.template}", "not_found")
-    args.number, args.title = rows[0].get("id"), rows[0].get("name")
+        raise VastError(f"there is no template {args.id}", "not_found")
+    args.id, args.title = rows[0].get("id"), rows[0].get("name")
     return rows[0]
 
 
@@ -4546,7 +4523,7 @@ def update_template(client: Client, args: argparse.Namespace) -> Iterator[Shown]
     yield send_template(client, Call("PUT", "/api/v1/template/", body), "updated")
 
 
-TEMPLATE = Arg("template", "its hash or its id", wire="")
+TEMPLATE = Arg("id", "its hash or its id")
 TEMPLATE_NAME = Arg("--name", "its name")
 TEMPLATE_ARGS = (
     Arg("--image", "the image to run"),
@@ -4589,11 +4566,12 @@ TEMPLATE_COMMANDS = (
         example="update template 5915f1dc1ce881defb572015eb9d8178 --disk_space 40",
     ),
     Command("delete template", "delete a template of yours",
-        Request("DELETE /api/v0/template/", "template {number}: deleted",
-            body={"template_id": "{number}"}, look="search templates id={number}",
-            prepare=the_template, ask="delete template {number} ({title})?"),
-        TEMPLATE, Arg("--template-id", "same as an option", stands_for="template"),
-        Arg("--hash-id", "same as an option", stands_for="template"),
+        Request("DELETE /api/v0/template/", "template {id}: deleted",
+            body={"template_id": "{id}"}, look="search templates id={id}",
+            prepare=the_template,
+            ask=lambda client, args: f"delete template {args.id} ({args.title})?"),
+        TEMPLATE,
+        Arg("--template-id --hash-id", "same as an option", stands_for="id"),
         example="delete template 330005",
     ),
     Command("search benchmarks", "see how fast machines ran a template",
@@ -4665,9 +4643,9 @@ def find_volume_offers(client: Client, args: argparse.Namespace) -> list[Row]:
     fields = named_fields(VOLUME_FIELDS, VOLUME_OFFER_COLUMNS)
     defaults = {} if args.no_default else VOLUME_FILTERS
     body, notes = parse_query(" ".join(args.query), defaults, fields)
-    order: Row = {"order": parse_order(args.order, fields, VOLUME_ORDER)}
+    search: Row = {**body, "order": parse_order(args.order, fields, VOLUME_ORDER)}
     path = "/api/v0/volumes/search/"
-    return search_market(client, args, path, {**body, **order}, notes, VOLUME_FILTERS)
+    return search_market(client, args, path, search, notes, VOLUME_FILTERS)
 
 
 def describe_volumes(client: Client, numbers: Iterable[int]) -> str:
@@ -4753,8 +4731,10 @@ class PriceAnswer(Request):
     def __init__(self, verb: str) -> None:
         path = f"/api/v0/instances/{verb}-price-increase/"
         done = f"instance {{id}}: price increase {verb}ed"
-        look, ask = "show pending-price-increases", f"{verb} {{prices}}?"
-        super().__init__(f"PUT {path}", done, ask=ask, look=look, prepare=self.read)
+        super().__init__(
+            f"PUT {path}", done, look="show pending-price-increases",
+            prepare=self.read, ask=lambda client, args: f"{verb} {args.prices}?",
+        )  # fmt: skip
 
     def read(self, client: Client, args: argparse.Namespace) -> None:
         """Find what is pending, by instance, and put it into words."""
@@ -6491,7 +6471,7 @@ ACCOUNT_COMMANDS = (
     Command("show team-roles", "list the roles of your team",
         Listing(f"GET {TEAM}roles-full/", ROLE_COLUMNS)),
     Command("show team-role", "show a role", show_role, ROLE, *LISTING_ARGS,
-        example="show team-role member"),
+        columns=ROLE_COLUMNS, example="show team-role member"),
     Command("create team-role", "create a role for members of your team",
         Request(f"POST {TEAM}roles/", "role '{name}': created", once=True, proof="msg"),
         Arg("--name", "its name", required=True),
@@ -6536,7 +6516,7 @@ ACCOUNT_COMMANDS = (
             once=True, ask=ask_about_team, typed="{team}", required=True,
             look="show members")),
     Command("tfa status", "show your methods of two-factor authentication", tfa_status,
-        *LISTING_ARGS),
+        *LISTING_ARGS, columns=TFA_COLUMNS),
     Command("tfa send-email", "have a code for tfa login sent by e-mail",
         Request(f"POST {TFA}email/", "code: sent by e-mail", once=True, proof="secret",
             after=save_secret, note=SENT, look="tfa status")),
@@ -6945,7 +6925,7 @@ def completion(client: Client, args: argparse.Namespace) -> Iterator[Shown]:
 
 
 def complete(client: Client, args: argparse.Namespace) -> Iterator[Shown]:
-    """Print what can stand in the place of the last of the words."""
+    """Print what the last of the words can be completed to."""
     *words, typed = args.words or [""]
     # bash splits words at = and at colons.
     before = re.sub("\0(=|:+)(\0|$)", r"\1", "\0".join(words))
@@ -7160,7 +7140,8 @@ def usage_error(msg: str, command: Command | None) -> UsageError:
     """Return a UsageError that says which command and where to read on."""
     name = f"{command.name} " if command else ""
     where = f"{name.rstrip()}: " if command else ""
-    return UsageError(f"{where}{msg}; see {PROGRAM} {name}--help")
+    more = "" if msg.endswith("?") else f"; see {PROGRAM} {name}--help"
+    return UsageError(f"{where}{msg}{more}")
 
 
 def unknown_option(
@@ -7168,13 +7149,14 @@ def unknown_option(
 ) -> UsageError:
     """Return the error for a word that looks like an option and is none."""
     name, _, inline = word.partition("=")
-    field = named_fields(FIELDS).get(name.strip("-").replace("-", "_"))
+    field = name.strip("-").replace("-", "_")
+    args = command.args if command else ()
     if plain(name).strip("-") in ("json", "output-json"):
         hint = "; did you mean '--raw'?"
     elif f"-{plain(name)}" in options:
         hint = f"; did you mean '-{plain(name)}'?"
-    elif field and command and command.name == "search offers":
-        hint = f"; put it in the query: '{field.name}={inline or value}'"
+    elif any(arg.dest == "query" and field in arg.suggest for arg in args):
+        hint = f"; put it in the query: '{field}={inline or value}'"
     else:
         hint = did_you_mean(plain(name), options)
     return usage_error(f"unknown option '{word}'{hint}", command)
@@ -7198,7 +7180,7 @@ class Words:
             self.take(self.queue.pop(0))
 
     def take(self, word: str) -> None:
-        """Respell one word, and the value behind it. Raises UsageError."""
+        """Respell one word, and the value that follows it. Raises UsageError."""
         tail = self.positionals[-1] if self.positionals else None
         verbatim = tail is not None and tail.many == "..."
         if word == "--":
@@ -7431,11 +7413,12 @@ def help_text(words: list[str]) -> str:
 
 
 def verb_help(verb: str) -> str:
-    """Return the commands of a verb."""
+    """Return the commands of a verb, without their other names."""
     lines = [
         f"  {name:<27} {command.help}"
         for name, command in COMMAND_BY_NAME.items()
-        if name.split()[0] == verb
+        if name.startswith(f"{verb} ")
+        and (name == command.name or not command.name.startswith(f"{verb} "))
     ]
     return f"commands starting with '{verb}':\n" + "\n".join(lines) + "\n"
 
@@ -7501,9 +7484,9 @@ class Output:
                 table.rows, columns, self.env.now(), heading, room
             )
             self.write(text)
-            if dropped:
+            if dropped and table.rows:
                 hidden = f"{dropped} column{'s' * (dropped > 1)} hidden to fit"
-                self.env.note(f"{hidden} the terminal; use --wide or --cols")
+                self.env.note(f"{hidden} the terminal; use --wide or --cols to see more")
 
     def fail(self, error: VastError, of: object = None) -> None:
         """Report an error on stderr, `of` the id that it is about; what has been paid

@@ -6,7 +6,6 @@ from __future__ import annotations
 from typing import Any
 
 from cases import CHANGE, ONCE, Case
-
 from market import Market
 from market_account import (
     MEMBER,
@@ -52,7 +51,6 @@ CASES: dict[str, Case] = {
     "create account": Case("create account"),
     "login": Case("login"),
     "completion": Case("completion bash"),
-    "complete": Case("complete show us"),
     "help": Case("help show user"),
     "show ipaddrs": Case(
         "show ipaddrs", ("GET", f"{V0}/users/me/ipaddrs?owner=me", None), "ipaddrs"

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from cases import CHANGE, ONCE, Case
-
 from market import Market
 from market_renting import add_volume, renting
 

@@ -7,7 +7,6 @@ from typing import Any
 from urllib.parse import urlencode
 
 from cases import CHANGE, Case
-
 from market import Market
 from market_renting import made_templates
 

@@ -3,11 +3,12 @@
 
     python3 tests/soak.py [--commands N] [--seed N]
 
-Somebody rents instances, uses them and gives them back, while every fault of the
-sandbox strikes at random (but the same with the same seed). After each command the
-sandbox's ledger is held against what the exit status said; after status 6 the person
-looks, as the message says, and must find what was rented. Waiting takes no time. Prints
-its figures; exit status 1 when anything was lost, double or other than it was said.
+Somebody rents instances, waits for them, uses them and destroys them, while every fault
+of the sandbox strikes at random (but the same with the same seed). After each command
+the sandbox's ledger is held against what the exit status said; after status 6 somebody
+looks, as the message says, and must find what was rented; after a wait that failed, the
+message must name what was rented. Waiting takes no time. Prints its figures; exit
+status 1 when anything was lost, double or other than the program said.
 """
 
 from __future__ import annotations
@@ -27,7 +28,9 @@ import vast
 from sandbox import FAULTS, Answer, Rental, Sandbox
 
 SHARE = 0.1  # of the calls go wrong
-MOST = 30  # instances that the person keeps at a time
+MOST = 30  # instances at a time
+BOOT = 9.0  # seconds until an instance is up
+WAIT = ["--wait", "--timeout", "60"]
 # What the client waits for in real time, in seconds, and the bytes that it takes.
 LIMITS = {
     "READ_TIMEOUT": 0.3, "TOTAL_TIMEOUT": 0.8, "SLOWEST": 10**9, "LARGEST": 10**6
@@ -38,9 +41,21 @@ LIMITS = {
 WORK: tuple[tuple[str, Callable[[Rental, str], bool]], ...] = (
     ("start instance {}", lambda rental, _: rental.order != "stop"),
     ("stop instance {}", lambda rental, _: rental.order == "stop"),
-    ("label instance {} {label}", lambda rental, it: rental.row["label"] == it),
-    ("change bid {} --price {price}", lambda it, bid: it.row["min_bid"] == float(bid)),
-)  # fmt: skip
+    ("label instance {} {label}", lambda rental, want: rental.row["label"] == want),
+    ("change bid {} --price {price}", lambda r, bid: r.row["min_bid"] == float(bid)),
+)
+CAN_WAIT = ("start", "stop")
+
+
+class PassingClock(conftest.Clock):
+    """The real time, in which sleeping takes none. Without it no drip would ever take
+    too long."""
+
+    def now(self) -> float:
+        return time.time() + sum(self.slept)
+
+    def sleep(self, seconds: float) -> None:
+        self.slept[:] = [sum(self.slept) + seconds]
 
 
 class Unreliable(Sandbox):
@@ -56,7 +71,7 @@ class Unreliable(Sandbox):
         kind = None
         if self.dice.random() < SHARE:
             # A repeated DELETE that meets a 404 counts as done: let that be true.
-            kinds = [it for it in FAULTS if (method, it) != ("DELETE", "404")]
+            kinds = [fault for fault in FAULTS if (method, fault) != ("DELETE", "404")]
             kind = self.dice.choice(kinds)
             self.fault("*", kind, seconds=5)
         answer = super().take(method, target, headers, raw)
@@ -65,38 +80,42 @@ class Unreliable(Sandbox):
 
 
 class Soak:
-    """A person at work, and the auditor who compares the person's books with the
-    service's. `known` are the instances that the person knows of."""
+    """A user at work, and the auditor who compares the user's books with the service's.
+    `known` are the instances that the user knows of."""
 
     def __init__(self, box: Unreliable, home: Path, dice: Random) -> None:
         self.box, self.market, self.dice = box, box.market, dice
         self.program = conftest.Program(home, box)
+        self.program.clock = PassingClock()
+        self.market.run_on(self.program.clock.now, BOOT)
         self.known: set[int] = set()
         self.statuses: Counter[int] = Counter()
         self.creates: Counter[int] = Counter()
+        self.waits: Counter[int] = Counter()  # of `create --wait`
         self.found = 0  # instances that only looking brought to light
         self.wrong: list[str] = []
 
     def run(self, *words: object) -> conftest.Ran:
-        """Runs a command, and checks what holds for each."""
+        """Run a command, and check what holds for each."""
         ran = self.program(*map(str, words))
         self.statuses[ran.status] += 1
-        self.check(ran.status in (0, 1, 4, 5, 6), "no such status", words, ran)
+        self.check(ran.status in (0, 1, 3, 4, 5, 6), "no such status", words, ran)
         self.check(ran.status == 0 or bool(ran.err), "silent", words, ran)
+        self.check("Traceback" not in ran.err, "a traceback", words, ran)
         return ran
 
     def check(self, good: bool, what: str, *about: object) -> None:
-        """Notes a discrepancy unless all is good."""
+        """Note a discrepancy unless all is good."""
         if not good:
             self.wrong.append(f"{what}: {' '.join(map(str, about))}")
 
     def alive(self) -> dict[int, Rental]:
-        """The person's instances, as the service knows them."""
+        """Return the user's instances, as the service knows them."""
         rentals, user = self.market.rentals, self.market.user["id"]
-        return {number: it for number, it in rentals.items() if it.owner == user}
+        return {number: r for number, r in rentals.items() if r.owner == user}
 
     def look(self) -> None:
-        """Lists the instances until that works. No list may be wrong."""
+        """List the instances until that works. No list may be wrong."""
         ran = self.run("show", "instances", "-q")
         while ran.status:
             ran = self.run("show", "instances", "-q")
@@ -104,22 +123,41 @@ class Soak:
         self.check(listed == set(self.alive()), "the list is wrong", ran)
         self.known = listed
 
+    def rental(self) -> tuple[list[str], bool]:
+        """Return words that rent an offer, and whether they name a label."""
+        free = [o.row for o in self.market.offers.values() if not (o.rental or o.odd)]
+        row = self.dice.choice(free)
+        words = ["create", "instance", str(row["id"]), "--image", "it"]
+        if self.dice.random() < 0.2:
+            sought = next(row for row in free if row["verified"])
+            gpu = ["-g", sought["gpu_name"].replace(" ", "_")]
+            count = ["-n", str(sought["num_gpus"])]
+            words = ["launch", "instance", *gpu, *count, "-i", "it"]
+        label = self.dice.random() < 0.5
+        words += [f"--label=job-{len(self.box.served)}"] * label
+        words += ["--max-price", "1000"] * self.dice.randrange(2)
+        words += WAIT * self.dice.randrange(2)
+        return words, label
+
     def create(self) -> None:
-        """Rents an offer, with a label or without."""
-        free = [it.row["id"] for it in self.market.offers.values() if not it.rental]
-        label = [f"--label=job-{len(self.box.served)}"] * self.dice.randrange(2)
+        """Rent an offer, with a label or without, and wait for it or not."""
+        words, label = self.rental()
         rented, served = len(self.market.rented), len(self.box.served)
-        ran = self.run(
-            "create", "instance", self.dice.choice(free), "--image", "it", *label
-        )
-        self.creates[ran.status] += 1
+        ran = self.run(*words)
+        (self.waits if "--wait" in words else self.creates)[ran.status] += 1
         new = [number for _, number in self.market.rented[rented:]]
         calls = self.box.served[served:]
-        doubtful = [it for it in calls if it[0] == "create" and "429" not in str(it[1])]
+        doubtful = [c for c in calls if c[0] == "create" and "429" not in str(c[1])]
         self.check(len(new) <= 1 and len(doubtful) <= 1, "double", ran, new, calls)
+        created = "".join(f"Created instance {number}\n" for number in new)
+        last = ran.err.splitlines()[-1] if ran.err else ""
         if ran.status == 0:
-            said = "".join(f"Started. instance {number}\n" for number in new)
-            self.check(ran.out == said and len(new) == 1, "said wrongly", ran, new)
+            shown = ran.out if "--wait" not in words else ran.out.partition("ssh://")[0]
+            self.check(shown == created and len(new) == 1, "said wrongly", ran, new)
+            self.known.update(new)
+        elif ran.status == 3:
+            named = len(new) == 1 and ran.out == created and str(new[0]) in last
+            self.check(named and "cost" in last, "not said that it costs", ran, new)
             self.known.update(new)
         elif ran.status == 6:
             named = "failed" in ran.err or all(str(number) in ran.err for number in new)
@@ -132,42 +170,48 @@ class Soak:
             self.check(not new, "lost", new, ran)
 
     def destroy(self) -> None:
-        """Gives one instance back, or a few at a time."""
+        """Destroy one instance, or a few at a time, and wait for it or not."""
         few = min(len(self.known), self.dice.choice((1, 1, 1, 2, 3)))
         ids = self.dice.sample(sorted(self.known), few)
-        ran = self.run("destroy", "instance", *ids)
+        wait = WAIT * (self.dice.random() < 0.3)
+        ran = self.run("destroy", "instance", *ids, *wait)
         left = set(ids) & set(self.alive())
         if ran.status == 0:
             self.check(not left, "not destroyed", ids, left)
             self.known.difference_update(ids)
             return
-        if ran.status != 6 and len(ids) == 1:
+        if ran.status != 6 and len(ids) == 1 and not wait:
             self.check(bool(left), "destroyed all the same", ids, ran)
+        if ran.status == 3 and len(ids) == 1:
+            self.check(not left, "not even asked to", ids, ran)
         self.look()
 
     def change(self) -> None:
-        """Starts, stops, labels an instance, or bids for it."""
+        """Start, stop, label an instance, or bid for it."""
         number = self.dice.choice(sorted(self.known))
-        place = len(self.box.served)
-        price = place / 4096 + 0.001
-        words, is_done = self.dice.choice(WORK)
-        words = words.format(number, label=f"it-{place}", price=price)
-        wanted = words.split()[-1]
+        count = len(self.box.served)
+        price = count / 4096 + 0.001
+        text, is_done = self.dice.choice(WORK)
+        words = text.format(number, label=f"it-{count}", price=price).split()
+        wanted = words[-1]
+        wait = WAIT * (words[0] in CAN_WAIT and self.dice.random() < 0.3)
         was_done = is_done(self.alive()[number], wanted)
-        ran = self.run(*words.split())
+        ran = self.run(*words, *wait)
         done = is_done(self.alive()[number], wanted)
-        right = done if ran.status == 0 else ran.status == 6 or done == was_done
-        self.check(right, "done or not, other than it was said", words, ran)
+        right = done if ran.status in (0, 3) else ran.status == 6 or done == was_done
+        # A key that is refused while waiting says nothing of what was done before.
+        right = right or (bool(wait) and ran.status == 4)
+        self.check(right, "done or not, other than it said", words, ran)
 
     def step(self) -> None:
-        """Does one thing or another."""
+        """Do one thing or another."""
         work = [self.look, self.change, self.change, self.destroy, self.destroy]
         if len(self.known) < MOST:
             work += [self.create] * 4
         self.dice.choice(work if self.known else [self.create])()
 
     def finish(self) -> None:
-        """Gives everything back. Then the books must be even."""
+        """Destroy everything. Then the books must be even."""
         while self.known:
             self.destroy()
         self.check(not self.alive(), "left over", set(self.alive()))
@@ -176,34 +220,32 @@ class Soak:
         self.check(even, "the ledger is not even", rented)
 
     def figures(self) -> str:
-        """What happened, for people."""
+        """Return what happened, for people."""
         struck = [kind for _, kind in self.box.served if kind]
-        created = self.creates.total()
         return f"""\
 {self.statuses.total()} commands, {len(self.box.served)} calls; {len(struck)} of them \
 were struck by {len(set(struck))} kinds of fault
 exit statuses: {counted(self.statuses)}
-of {created} `create instance`: {counted(self.creates)}
+of {self.creates.total()} rentals without --wait: {counted(self.creates)}
+of {self.waits.total()} rentals with --wait: {counted(self.waits)}
 instances: {len(self.market.rented)} rented, {len(self.market.destroyed)} destroyed; \
 {self.found} were found by looking after status 6
 discrepancies: {len(self.wrong)}"""
 
 
 def counted(statuses: Counter[int]) -> str:
-    """How often each status came."""
+    """Return how often each status came."""
     return ", ".join(f"{status}: {statuses[status]}" for status in sorted(statuses))
 
 
 def soak(commands: int, seed: int) -> Soak:
-    """Runs that many commands and a few more, until everything is given back."""
+    """Run that many commands and a few more, until everything is destroyed."""
     before = {name: getattr(vast, name) for name in LIMITS}
     vars(vast).update(LIMITS)
     try:
         box = Unreliable(Random(seed))
         with tempfile.TemporaryDirectory() as home, box:
             work = Soak(box, Path(home), Random(seed + 1))
-            # The real time, or no drip would ever take too long.
-            work.program.clock.now = time.time  # type: ignore[method-assign]
             while work.statuses.total() < commands:
                 work.step()
             work.finish()
@@ -213,7 +255,7 @@ def soak(commands: int, seed: int) -> Soak:
 
 
 def main(argv: list[str]) -> int:
-    """Runs the soak and says how it went."""
+    """Run the soak and say how it went."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--commands", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=2026)

@@ -9,12 +9,13 @@ import shlex
 import subprocess
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import cases_account
 import pytest
-from cases import CHANGE, ONCE, READ, Case
 
 import vast
+from cases import CHANGE, ONCE, READ, Case, fill
 from conftest import Plan, Program, Ran, names, one_line, script_environment
 from market_account import CODES, account, expire_sessions, reshape, secret_text
 from sandbox import KEY, Market, Row, Sandbox, json_reply, text_reply
@@ -51,28 +52,25 @@ def permissions(tmp_path: Path) -> str:
 # --- every command
 
 
-def typed(case: Case, market: Market) -> list[str]:
-    """Return the words of a case."""
+def start(case: Case, market: Market) -> tuple[list[str], Any]:
+    """Set the market up for a case; return the words, and the request."""
     values = case.setup(market) if case.setup else {}
-    return [word.format(**values) for word in shlex.split(case.words)]
+    words = [str(fill(word, values)) for word in shlex.split(case.words)]
+    return words, fill(case.request, values)
 
 
 @pytest.mark.parametrize("command", cases_account.CASES)
 def test_what_a_command_sends(command: str, run: Program, box: Sandbox) -> None:
     case = cases_account.CASES[command]
-    words = typed(case, box.market)
-    values = case.setup(box.market) if case.setup else {}
+    words, request = start(case, box.market)
     ran = run(*words)
     assert (ran.status, ran.out == "") == (0, False), ran.err
     assert names(box) == [case.call] * bool(case.call) + list(case.after)
-    if case.request:
-        method, target, body = case.request
+    if request:
         seen = box.calls[0]
-        query = target.partition("?")[2]
-        assert (seen.method, seen.path) == (method, target.partition("?")[0])
-        assert len(seen.query) == query.count("=")
-        secret = str(values.get("secret"))
-        assert seen.body == json.loads(json.dumps(body).replace("{secret}", secret))
+        query = "&".join(f"{name}={quote(text)}" for name, text in seen.query.items())
+        target = f"{seen.path}?{query}" if query else seen.path
+        assert [seen.method, target, seen.body] == request
     assert box.violations == []
 
 
@@ -81,7 +79,7 @@ def test_what_a_command_sends(command: str, run: Program, box: Sandbox) -> None:
 )
 def test_every_answer_as_json(command: str, run: Program, box: Sandbox) -> None:
     """`--raw` prints one document; the key is never in it."""
-    words = typed(cases_account.CASES[command], box.market)
+    words, _ = start(cases_account.CASES[command], box.market)
     ran = run(*words, "--raw")
     assert ran.status == 0
     json.loads(ran.out)
@@ -97,7 +95,7 @@ def test_what_may_have_been_done_is_not_sent_again(
     command: str, fault: str, run: Program, box: Sandbox
 ) -> None:
     case = cases_account.CASES[command]
-    words = typed(case, box.market)
+    words, _ = start(case, box.market)
     box.fault(case.call, fault)
     ran = run(*words)
     assert (ran.status, names(box)) == (6, [case.call])
@@ -113,7 +111,7 @@ def test_a_change_that_harms_nobody_twice_is_sent_again(
     command: str, run: Program, box: Sandbox
 ) -> None:
     case = cases_account.CASES[command]
-    words = typed(case, box.market)
+    words, _ = start(case, box.market)
     box.fault(case.call, "503")
     assert run(*words).status == 0
     assert names(box) == [case.call] * 2
@@ -132,7 +130,7 @@ def test_reads_that_fail(
     command: str, fault: str, status: int, run: Program, box: Sandbox
 ) -> None:
     case = cases_account.CASES[command]
-    words = typed(case, box.market)
+    words, _ = start(case, box.market)
     box.fault(case.call, fault, times=None)
     ran = run(*words)
     assert ran.status == status

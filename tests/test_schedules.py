@@ -405,13 +405,24 @@ def test_dry_run(line: str, box: Sandbox, run: Program) -> None:
 
 
 def test_a_lost_response(box: Sandbox, run: Program) -> None:
-    """Sending it again meets the job that the first try has made."""
+    """The next try meets the job that the first has made, and replaces it."""
     box.fault("schedule_job", "drop_after")
-    msg = complaint(run("stop", "instance", "5001", "--schedule", "DAILY"), 6)
+    ran = run("stop", "instance", "5001", "--schedule", "DAILY")
+    assert ran.status == 0, ran.err
+    assert ran.out.startswith("instance 5001: scheduled as job 8101, daily at ")
+    assert names(box) == ["schedule_job"] * 2 + ["update_scheduled_job"]
+    assert len(jobs(box)) == 1
+
+
+@pytest.mark.parametrize("fault", ["503", "drop_before", "not_json"])
+def test_no_response(fault: str, box: Sandbox, run: Program) -> None:
+    box.fault("schedule_job", fault, times=None)
+    msg = complaint(
+        run("stop", "instance", "5001", "--schedule", "DAILY", "--retry", "0"), 6
+    )
     assert msg.endswith(
         "; the job may or may not exist; run `vast.py show scheduled-jobs` to see"
     )
-    assert len(jobs(box)) == 1
 
 
 @pytest.mark.parametrize("fault", ["503", "drop_after", "not_json"])

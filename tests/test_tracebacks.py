@@ -6,8 +6,10 @@ from __future__ import annotations
 import io
 import json
 from pathlib import Path
+from random import Random
 from typing import Any
 
+import fuzz
 import pytest
 import requests
 from hypothesis import given
@@ -334,3 +336,8 @@ def test_show_user_q_is_one_line_of_four_words(
     plan("user", Reply(200, json.dumps(user).encode()))
     ran = run("show", "user", "-q")
     assert (ran.status, len(ran.out.split()), ran.out.count("\n")) == (0, 4, 1)
+
+
+def test_a_short_fuzz() -> None:
+    """Two hundred runs of commands whose answers are changed on the way."""
+    assert fuzz.fuzz_answers(200, Random(1)) == 0
