@@ -7656,11 +7656,8 @@ def stop(number: int, frame: object) -> NoReturn:
 def program() -> NoReturn:
     """Run the command line of this process and end it."""
     global PROGRAM
-    from shutil import which as find_program
-
-    PROGRAM = sys.argv[0]
-    if find_program(os.path.basename(PROGRAM)) == PROGRAM:
-        PROGRAM = os.path.basename(PROGRAM)
+    folder, name = os.path.split(sys.argv[0])
+    PROGRAM = name if folder in os.get_exec_path() else sys.argv[0]
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is signal.SIG_DFL:
             signal.signal(number, stop)

@@ -204,6 +204,19 @@ def test_no_module_of_the_current_folder_is_imported(
     assert ran.stdout.strip().isdecimal()
 
 
+@pytest.mark.parametrize("words", ["--version", "--help", "show", "help query"])
+def test_a_start_imports_little(
+    words: str, environ: dict[str, str], tmp_path: Path
+) -> None:
+    """What takes as long as all the rest together is imported where it is used."""
+    environ["PYTHONPROFILEIMPORTTIME"] = "1"
+    ran = start([vast.__file__, *words.split()], environ, tmp_path)
+    imported = {line.rpartition("|")[2].strip() for line in ran.stderr.splitlines()}
+    assert {"argparse", "json", "signal"} <= imported
+    slow = "bz2 dataclasses difflib inspect lzma requests shutil ssl subprocess typing"
+    assert not imported & set(slow.split())
+
+
 # --- the name it was started with
 
 
