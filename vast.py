@@ -1594,7 +1594,7 @@ class Client:
         if slug == "auth_error" or denied or login:
             two_factor = "two factor" in msg.lower()
             hint = f"run: {PROGRAM} tfa login" if two_factor else key_hint()
-            return NoKey(f"{msg}; {hint}", http=status)
+            return NoKey(f"{msg.rstrip('.')}; {hint}", http=status)
         error = VastError(msg, slug, status)
         try:
             error.reply = json.loads(body)

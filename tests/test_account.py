@@ -253,8 +253,8 @@ def test_checking_a_key_before_it_is_saved(run: Program, box: Sandbox) -> None:
 @pytest.mark.parametrize(
     ("words", "stdin", "msg"),
     [
-        ([], "", "api key is empty"),
-        (["-"], "\n", "api key is empty"),
+        ([], "", "no API key was given"),
+        (["-"], "\n", "no API key was given"),
         (["two words"], "", "an API key is one word of letters and digits"),
         (["schlüssel"], "", "an API key is one word of letters and digits"),
         (["two", "words"], "", "unexpected argument 'words'"),
@@ -321,7 +321,7 @@ def test_a_key_typed_on_a_terminal_is_not_shown(
 def test_end_of_input_at_a_prompt(box: Sandbox, tmp_path: Path) -> None:
     status, shown = on_terminal(box, tmp_path, "set api-key", "\x04")
     assert status == 2
-    assert shown.endswith("vast.py: api key is empty\n")
+    assert shown.endswith("vast.py: no API key was given\n")
     assert "Traceback" not in shown
 
 
@@ -484,7 +484,7 @@ def test_amounts_that_are_none(
 
 def test_credit_needs_yes_without_a_terminal(run: Program, box: Sandbox) -> None:
     ran = run("transfer", "credit", "51702", "25")
-    msg = "vast.py: without a terminal to confirm on, this needs -y\n"
+    msg = "vast.py: there is no terminal to confirm this on; use -y\n"
     assert (ran, box.calls) == (Ran(2, "", msg), [])
     assert run("transfer", "credit", "51702", "25", "--skip").status == 0
 
@@ -1037,7 +1037,7 @@ def test_what_needs_a_second_factor_says_how(run: Program, box: Sandbox) -> None
     create = ["create", "api-key", "--name", "ci"]
     ran = run(*create)
     assert ran == Ran(4, "", "vast.py: Two Factor Authentication is required for this"
-                      " action. (run: vast.py tfa login)\n")  # fmt: skip
+                      " action.; run: vast.py tfa login\n")  # fmt: skip
     assert run("tfa", "login", "-t", "totp", "-c", CODES["totp"]).status == 0
     assert run(*create, env=NO_KEY).status == 0
 

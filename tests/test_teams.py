@@ -16,7 +16,7 @@ from sandbox import Row, Sandbox, json_reply
 TEAM = "/api/v0/team/"
 ODD_NAME = "dev/ops 100% 名前"  # that of role 4
 DEV: Row = {"api": {"instance_read": {}}}
-REQUIRED = "vast.py: without a terminal to confirm on, this needs -y\n"
+REQUIRED = "vast.py: there is no terminal to confirm this on; use -y\n"
 
 
 def sent(box: Sandbox) -> list[tuple[str, str, Any]]:
