@@ -1037,7 +1037,7 @@ def test_what_needs_a_second_factor_says_how(run: Program, box: Sandbox) -> None
     create = ["create", "api-key", "--name", "ci"]
     ran = run(*create)
     assert ran == Ran(4, "", "vast.py: Two Factor Authentication is required for this"
-                      " action.; run: vast.py tfa login\n")  # fmt: skip
+                      " action; run: vast.py tfa login\n")  # fmt: skip
     assert run("tfa", "login", "-t", "totp", "-c", CODES["totp"]).status == 0
     assert run(*create, env=NO_KEY).status == 0
 

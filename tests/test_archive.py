@@ -765,8 +765,8 @@ def host(box: Sandbox, shared: Path, archive: Path, bare: str) -> Host:
 def test_it_searches_shows_and_lists(host: Host) -> None:
     assert host("vast/vast.py search offers machine_id=7103 -q").out == ""
     ran = host("vast/vast.py list machine 7103 --price_gpu 0.5 --end_date 2030-12-31")
-    terms = "$0.5/h per GPU, until 2030-12-31 23:59:59 UTC."
-    assert ran.out == f"machine 7103 is listed: {terms}\n"
+    terms = "$0.5/h per GPU, until 2030-12-31 23:59:59 UTC"
+    assert ran.out == f"machine 7103: listed at {terms}\n"
     assert host("vast/vast.py search offers machine_id=7103 -q").out != ""
 
 
