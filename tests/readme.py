@@ -24,28 +24,24 @@ TOUR = re.compile(r"```console\n(.*?)```", re.DOTALL)
 
 
 def reference() -> str:
-    """The commands with their arguments, a table a command."""
-    return "\n".join(map(command_reference, vast.COMMANDS))
+    """Return the commands, one a line, by the groups of the main help."""
+    rows = ["| command | what it does |", "|---|---|"]
+    for group, commands in vast.GROUPS.items():
+        rows.append(f"| **{group}** | |")
+        rows += [f"| {named(c)} | {c.help} |" for c in commands if not c.hidden]
+    return "\n".join(rows)
 
 
-def command_reference(command: vast.Command) -> str:
-    """What the table says of one command."""
-    also = "".join(f" (also `{name}`)" for name in command.aliases)
-    lines = [f"### `{command.name}`{also}", "", f"{command.help}", ""]
-    shown = [it for it in command.arguments() if it.help != "-"]
-    if shown:
-        lines += ["| argument | |", "|---|---|"]
-    for argument in shown:
-        names = ", ".join(f"`{name}`" for name in argument.names)
-        value = argument.value.rstrip("+*?")
-        joined = f"{names} `{value}`" if names and value else names or f"`{value}`"
-        lines.append(f"| {joined} | {argument.help.replace('|', chr(92) + '|')} |")
-    return "\n".join([*lines, "", f"    ./vast.py {command.example}", ""])
+def named(command: vast.Command) -> str:
+    """Return a command's name, and its other names."""
+    others = "".join(f", `{name}`" for name in command.aliases)
+    return f"`{command.name}`{others}"
 
 
 def statuses() -> str:
     """The exit statuses as the program's docstring has them, as a table."""
-    found = re.findall(r"^ +(\d+) +(.+)$", vast.statuses_help(), re.MULTILINE)
+    text = re.sub(r"\n {9}", " ", vast.exit_statuses())  # lines that go on
+    found = re.findall(r"^ +(\d+) +(.+)$", text, re.MULTILINE)
     rows = [f"| {number} | {text} |" for number, text in found]
     return "\n".join(["| status | when |", "|--:|---|", *rows])
 
