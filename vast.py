@@ -2473,7 +2473,9 @@ class Query:
             raise self.error(f"'{text}' is not a value", first)
         if len(values) > 1 and field.kind not in ("text", "country"):
             raise self.error(
-                f"'{field.name}' takes one value; expected a comparison", values[1], last
+                f"'{field.name}' takes one value; expected a comparison",
+                values[1],
+                last,
             )
         token = Token(first.kind, words, first.start, last.end)
         self.add(field, operator, self.value(field, operator, token), last)
@@ -2887,10 +2889,10 @@ OFFER_COMMANDS = (
         *SEARCH_ARGS,
         Arg("-t --type", "on-demand, bid (or interruptible) or reserved", RENTAL_TYPES,
             default="on-demand"),
-        Arg("-i --interruptible", "same as --type interruptible", stands_for="--type=bid"),
-        Arg("-b --bid", "same as --type bid", stands_for="--type=bid"),
-        Arg("-d --on-demand", "same as --type on-demand", stands_for="--type=on-demand"),
-        Arg("-r --reserved", "same as --type reserved", stands_for="--type=reserved"),
+        Arg("-i --interruptible", "same as -t interruptible", stands_for="--type=bid"),
+        Arg("-b --bid", "same as -t bid", stands_for="--type=bid"),
+        Arg("-d --on-demand", "same as -t on-demand", stands_for="--type=on-demand"),
+        Arg("-r --reserved", "same as -t reserved", stands_for="--type=reserved"),
         Arg("--disable-bundling", "do not group identical offers", bool),
         Arg("--storage", "GB of disk included in the price (default: 5)",
             number("disk size", "GB", 0), default=5.0),
@@ -4610,8 +4612,8 @@ def set_api_key(client: Client, args: argparse.Namespace) -> Iterator[Shown]:
 
 ACCOUNT_COMMANDS = (
     Command("show user", "show your account", show_user,
-        Arg("-q --quiet", "one line: id, e-mail, balance and credit", bool), *TABLE_ARGS,
-        columns=USER_COLUMNS,
+        Arg("-q --quiet", "one line: id, e-mail, balance and credit", bool),
+        *TABLE_ARGS, columns=USER_COLUMNS,
     ),
     Command("set api-key", "save your API key", set_api_key,
         Arg("new_api_key?", "the key; without it, or with -, it is asked for or read"
@@ -5001,8 +5003,9 @@ class Words:
 
     def unexpected(self, word: str, before: str) -> UsageError:
         """Return the error for a positional too many."""
-        given = {option.partition("=")[0] for option in self.glued}
-        needed = [arg.long for arg in self.args if arg.required and arg.long not in given]
+        typed = {option.partition("=")[0] for option in self.glued}
+        required = [arg.long for arg in self.args if arg.required]
+        needed = [name for name in required if name not in typed]
         hint = f"example: {PROGRAM} {self.command.example}"
         if needed:
             hint = f"use: {PROGRAM} {self.command.name} {before} {needed[0]} {word}"
