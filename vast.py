@@ -2146,8 +2146,8 @@ class Command:
     `run` is a kind of command, or a function of the client and the arguments that
     yields what is to be shown. `notes` returns more text for the end of its help.
     `pass_on`: words that look like options but are not the command's own are
-    positional words. `reveals`: it exists to show a credential. `hidden` keeps it out of
-    the lists of commands. `columns` are those of the table that a function shows.
+    positional words. `reveals`: it exists to show a credential. `hidden`: it stands in
+    no list of commands. `columns` are those of the table that a function shows.
     """
 
     def __init__(
@@ -5225,7 +5225,8 @@ class Output:
             self.write(text)
             if dropped and table.rows:
                 hidden = f"{dropped} column{'s' * (dropped > 1)} hidden to fit"
-                self.env.note(f"{hidden} the terminal; use --wide or --cols to see more")
+                more = "use --wide or --cols to see more"
+                self.env.note(f"{hidden} the terminal; {more}")
 
     def fail(self, error: VastError, of: object = None) -> None:
         """Report an error on stderr; `of` is the id that it is about.
