@@ -2541,10 +2541,8 @@ class Query:
         convert = CONVERT[field.kind]
         value = convert(text.strip(), field.unit)
         if value is None or abs(value * field.factor) == float("inf"):
-            raise self.error(
-                f"'{field.name}' takes {VALUES[field.kind]}, not '{text}'",
-                token,
-            )
+            rule = f"must be {VALUES[field.kind]}"
+            raise self.error(f"invalid {field.name} '{shorten(text, 60)}': {rule}", token)
         if value > field.most:
             self.suspicious(field, value)
         if field.factor == 1:
