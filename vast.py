@@ -2352,7 +2352,7 @@ FIELDS = (
     Field("dlperf", "float", "", "deep learning performance score"),
     Field("dlperf_usd", "float", "per $/h", "deep learning performance per $/h",
           "dlperf_per_dphtotal"),
-    Field("dph", "float", "$/h", "total price of the offer", "dph_total"),
+    Field("dph", "float", "$/h", "price of the offer", "dph_total"),
     Field("driver_version", "version", "", "NVIDIA driver, such as 535.86.05"),
     Field("duration", "float", "days", "maximum rental duration", "", 86400),
     Field("external", "bool", "", "from another market (default: false)"),
@@ -2381,7 +2381,7 @@ FIELDS = (
     Field("os_version", "float", "", "operating system version"),
     Field("pci_gen", "float", "", "PCI Express generation"),
     Field("pcie_bw", "float", "GB/s", "bandwidth between CPU and GPU"),
-    Field("reliability", "float", "0..1", "share of time that the machine is up", "", 1, 1),
+    Field("reliability", "float", "0..1", "share of time that it is up", "", 1, 1),
     Field("rentable", "bool", "", "can be rented now (default: true)"),
     Field("rented", "bool", "", "you already rent on this machine"),
     Field("static_ip", "bool", "", "has a static IP address"),
@@ -2668,10 +2668,8 @@ class Query:
         convert = CONVERT[field.kind]
         value = convert(text.strip(), field.unit)
         if value is None or abs(value * field.factor) == float("inf"):
-            raise self.error(
-                f"'{field.name}' takes {VALUES[field.kind]}, not '{text}'",
-                token,
-            )
+            rule = f"must be {VALUES[field.kind]}"
+            raise self.error(f"invalid {field.name} '{shorten(text, 60)}': {rule}", token)
         if value > field.most:
             self.suspicious(field, value)
         if field.factor == 1:
@@ -2888,7 +2886,12 @@ def video_memory(row: Row, now: float) -> object:
 
 
 RELIABILITY = Column(
-    "R", "reliability2|reliability", ".1f", "reliability: share of time that the machine is up, %", 100, essential=True
+    "R",
+    "reliability2|reliability",
+    ".1f",
+    "reliability: share of time that the machine is up, %",
+    100,
+    essential=True,
 )
 OFFER_COLUMNS = (
     Column("ID", "id", "d", "id of the offer, for create instance", essential=True),
@@ -2902,9 +2905,10 @@ OFFER_COLUMNS = (
     Column("VRAM", video_memory, ".1f", "memory of all GPUs, GB", 1 / 1000,
            essential=True, field="gpu_total_ram"),
     Column("Disk", "disk_space", ".0f", "disk space available, GB"),
-    Column("$/hr", "dph_total", ".4f", "total price of the offer, $/hour", essential=True),
+    Column("$/hr", "dph_total", ".4f", "price of the offer, $/hour", essential=True),
     Column("DLP", "dlperf", ".1f", "deep learning performance score"),
-    Column("DLP/$", "dlperf_per_dphtotal", ".1f", "deep learning performance score per $/hour"),
+    Column("DLP/$", "dlperf_per_dphtotal", ".1f",
+           "deep learning performance score per $/hour"),
     Column("score", "score", ".1f", "the service's overall rating"),
     Column("NV_Driver", "driver_version", "", "NVIDIA driver version"),
     Column("Net_up", "inet_up", ".1f", "upload speed, Mbit/s"),
@@ -3105,7 +3109,8 @@ def age(row: Row, now: float) -> object:
 INSTANCE_COLUMNS = (
     Column("ID", "id", "d", "id of the instance", essential=True),
     Column("Machine", "machine_id", "d", "id of the machine"),
-    Column("Status", "actual_status", "", "state: loading, running, stopped, exited, offline", essential=True),
+    Column("Status", "actual_status", "",
+           "state: loading, running, stopped, exited, offline", essential=True),
     Column("N", "num_gpus", "dx", "number of GPUs", essential=True),
     Column("Model", "gpu_name", "", "GPU model", essential=True),
     Column("Util%", "gpu_util", ".1f", "GPU utilization, %"),
@@ -3116,11 +3121,11 @@ INSTANCE_COLUMNS = (
            "address for ssh"),
     Column("SSH_Port", lambda row, now: (ssh_address(row) or [None, None])[1], "d",
            "port for ssh"),
-    Column("$/hr", "dph_total", ".4f", "price including the disk, $/hour", essential=True),
+    Column("$/hr", "dph_total", ".4f", "price with its disk, $/hour", essential=True),
     Column("Image", "image_uuid", "", "image that it runs"),
     Column("Net_up", "inet_up", ".1f", "upload speed, Mbit/s"),
     Column("Net_down", "inet_down", ".1f", "download speed, Mbit/s"),
-    Column("R", "reliability2|reliability", ".1f", "reliability: share of time that the machine is up, %", 100),
+    Column("R", RELIABILITY.source, ".1f", RELIABILITY.help, 100),
     Column("Label", "label", "", "label that you gave it", essential=True),
     Column("Age_h", age, ".1f", "time since it was created, hours", 1 / 3600),
     Column("Up_min", "uptime_mins", ".0f", "time since it last started, minutes"),
@@ -3690,8 +3695,8 @@ INSTANCE_COMMANDS = (
             number("number of GPUs", least=1, whole=True), required=True),
         Arg("-i --image", "image to run; this or a template is required"),
         Arg("-r --region", "continent, such as North_America, or countries: US,CA"),
-        Arg("-d --disk", "GB of disk (default: 16)", number("disk size", "GB", DISK_LEAST),
-            default=16.0),
+        Arg("-d --disk", "GB of disk (default: 16)",
+            number("disk size", "GB", DISK_LEAST), default=16.0),
         Arg("--limit", "number of offers to look at (default: 3)",
             number("limit", least=1, whole=True), default=3),
         Arg("-o --order", "fields to sort by (default: score-)", default="score-"),
@@ -5584,10 +5589,9 @@ INVOICE_COLUMNS = (
     Column("Date", "date", "", "day in the local time zone", essential=True),
     Column("Type", "kind", "", "charge, payment, credit, refund, …"),
     Column("Description", "item", "", "what was charged or paid", essential=True),
-    Column("Quantity", "quantity", "s", "hours, GB, … as the description says"),
+    Column("Quantity", "quantity", "s", "hours or GB, as described"),
     Column("Rate", "rate", "s", "price of one of them, $"),
-    Column("Amount", "amount", "s", "amount, $; what you paid is below zero",
-           essential=True),
+    Column("Amount", "amount", "s", "$; payments are below zero", essential=True),
 )
 
 
@@ -6960,7 +6964,8 @@ def candidates(words: list[str], typed: str) -> Mapping[str, str]:
     positionals = [arg for arg in command.args if not arg.flags]
     if not positionals:
         return {}
-    return values_of(positionals[min(len(before), len(positionals) - 1)], command, typed)
+    index = min(len(before), len(positionals) - 1)
+    return values_of(positionals[index], command, typed)
 
 
 def unfinished(
@@ -7486,7 +7491,8 @@ class Output:
             self.write(text)
             if dropped and table.rows:
                 hidden = f"{dropped} column{'s' * (dropped > 1)} hidden to fit"
-                self.env.note(f"{hidden} the terminal; use --wide or --cols to see more")
+                more = "use --wide or --cols to see more"
+                self.env.note(f"{hidden} the terminal; {more}")
 
     def fail(self, error: VastError, of: object = None) -> None:
         """Report an error on stderr, `of` the id that it is about; what has been paid

@@ -356,8 +356,8 @@ def test_every_table_has_its_headings_in_the_help(offline: Program) -> None:
 
 @pytest.fixture
 def stage(run: Program, box: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Program:
-    """A market that has the ids of the examples: offers 1234 and 1235, instance 5001,
-    and the caller's machine 12345; in a folder of its own."""
+    """Return a market that has the ids of the examples: offers 1234 and 1235, instance
+    5001, and the caller's machine 12345; in a folder of its own."""
     market = box.market
     own = market.own_machines()[0]
     hardware = {**own.hardware, "machine_id": 12345}
@@ -627,7 +627,7 @@ def test_a_json_object_in_a_pipe_and_on_a_terminal(run: Program, box: Sandbox) -
 
 @pytest.fixture
 def three(box: Sandbox) -> list[str]:
-    """The ids of three instances, not in order."""
+    """Return the ids of three instances, not in order."""
     return [str(rent(box, number)) for number in (5003, 5001, 5002)]
 
 
@@ -862,7 +862,7 @@ def test_what_env_does_not_take(
 
 @pytest.fixture
 def slow(tmp_path: Path) -> Iterator[Program]:
-    """Runs commands against a market whose instances take half a minute of the run's
+    """Run commands against a market whose instances take half a minute of the run's
     own clock to come up, and which keeps to its rate limits."""
     clock = Clock()
     with Sandbox(limits=True, boot=30.0, clock=clock.now) as box:
@@ -872,13 +872,13 @@ def slow(tmp_path: Path) -> Iterator[Program]:
 
 
 def market(program: Program) -> Sandbox:
-    """The sandbox of a program."""
+    """Return the sandbox of a program."""
     assert program.box
     return program.box
 
 
 def looks(program: Program) -> int:
-    """How often an instance was looked at."""
+    """Return how often an instance was looked at."""
     return [call.name for call in market(program).calls].count("instance")
 
 
@@ -887,7 +887,7 @@ RENT = "create instance {offer} --image x --wait"
 
 
 def waited(program: Program, line: str, **settings: Any) -> Ran:
-    """Runs a line with `--wait`; {offer} is a free one."""
+    """Run a line with `--wait`; {offer} is a free one."""
     line = line.replace("{offer}", str(free_offer(market(program))))
     return program(*line.split(), **settings)
 
@@ -983,7 +983,7 @@ NOT_REACHED: dict[str, tuple[int, str, str]] = {
 
 @pytest.fixture
 def troubled(slow: Program) -> Program:
-    """Instance 6001 is running, 6002 offline."""
+    """Return the slow market, where instance 6001 is running, 6002 offline."""
     for number in (6001, 6002):
         rent(market(slow), number)
     market(slow).market.rentals[6002].odd = {"actual_status": "offline"}

@@ -32,18 +32,18 @@ INSTANCE_HEADINGS = (
 
 
 def sent(box: Sandbox) -> list[Sent]:
-    """The requests that came in: method, path and body."""
+    """Return the requests that came in: method, path and body."""
     return [(call.method, call.path, call.body) for call in box.calls]
 
 
 def free_offer(box: Sandbox) -> int:
-    """The id of an offer that can be rented."""
+    """Return the id of an offer that can be rented."""
     offers = box.market.offers.items()
     return next(id for id, offer in offers if not offer.rental and not offer.odd)
 
 
 def rent(box: Sandbox, number: int = 5001, **body: Any) -> int:
-    """Rents an offer without the program; the id of the instance."""
+    """Rent an offer without the program; return the id of the instance."""
     order = {"image": "example/image", "disk": 10.0, "runtype": "ssh", **body}
     market = box.market
     offer = market.offers[free_offer(box)]
@@ -51,7 +51,7 @@ def rent(box: Sandbox, number: int = 5001, **body: Any) -> int:
 
 
 def complaint(ran: Ran, status: int) -> str:
-    """The one line on stderr of a run that ended so and put nothing on stdout."""
+    """Return the only line on stderr of a run that ended so and printed nothing."""
     assert (ran.status, ran.out) == (status, "")
     assert ran.err.startswith("vast.py: ")
     assert ran.err.count("\n") == 1
@@ -60,7 +60,7 @@ def complaint(ran: Ran, status: int) -> str:
 
 @pytest.fixture
 def instance(box: Sandbox) -> int:
-    """The id of the only instance."""
+    """Return the id of the only instance."""
     return rent(box)
 
 
@@ -274,7 +274,7 @@ INSTANCE_TABLE = """\
 
 
 def instances_reply(rows: list[Row]) -> Row:
-    """The answer of the list of instances."""
+    """Return the answer of the list of instances."""
     return {"success": True, "next_token": None, "instances": rows}
 
 
@@ -350,7 +350,7 @@ def test_no_older_list_for_a_wrong_key(run: Program, box: Sandbox) -> None:
 
 
 def port(*entries: tuple[str, str]) -> Row:
-    """A row's `ports` with these pairs of HostIp and HostPort for port 22."""
+    """Return a row's `ports` with these pairs of HostIp and HostPort for port 22."""
     return {"22/tcp": [{"HostIp": ip, "HostPort": number} for ip, number in entries]}
 
 
@@ -753,7 +753,7 @@ def test_yes_is_not_asked(
 
 
 def destroyed(run: Program, stdin: bool, stderr: bool) -> Ran:
-    """Destroys instance 5001, with "n" on stdin; which streams are a terminal?"""
+    """Destroy instance 5001, with "n" on stdin; which streams are a terminal?"""
     out, err, clock = Stream(), Stream(terminal=stderr), Clock()
     environment = vast.Environment(
         out,
@@ -795,18 +795,18 @@ KEY_HINT = f"get a key at {KEYS_PAGE} and save it with: vast.py set api-key"
 
 
 def key_file(run: Program) -> Path:
-    """The file that the key is saved to."""
+    """Return the file that the key is saved to."""
     return run.home / ".vast_api_key"
 
 
 def permissions(path: str | Path) -> int:
-    """The permission bits of a file."""
+    """Return the permission bits of a file."""
     return os.stat(path).st_mode & 0o777
 
 
 @pytest.fixture
 def no_umask() -> Iterator[None]:
-    """A umask that takes no permission away."""
+    """Return a umask that takes no permission away."""
     before = os.umask(0)
     yield
     os.umask(before)

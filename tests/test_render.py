@@ -34,20 +34,20 @@ KINDS: dict[str, tuple[str, float]] = {
 
 
 def column(heading: str, source: str, kind: str = "text") -> vast.Column:
-    """A column of one of the kinds."""
+    """Return a column of one of the kinds."""
     format, scale = KINDS[kind]
     return vast.Column(heading, source, format, scale=scale)
 
 
 def table(columns: Sequence[vast.Column], *rows: vast.Row, heading: bool = True) -> str:
-    """The rows in these columns, as in a pipe."""
+    """Return the rows in these columns, as in a pipe."""
     text, hidden = vast.table_text(rows, columns, NOW, heading)
     assert hidden == 0
     return text
 
 
 def shown(value: object, kind: str = "text", last: bool = False) -> str:
-    """A value in the first or the last cell of a row."""
+    """Return a value in the first or the last cell of a row."""
     columns = [column("Heading", "x", kind), column("Last", "y")]
     if last:
         columns.reverse()
@@ -397,12 +397,12 @@ IP = "198.51.100.7"
 
 
 def ports(*entries: object) -> vast.Row:
-    """A row with a proxy and these entries for its port 22."""
+    """Return a row with a proxy and these entries for its port 22."""
     return {**PROXY, "public_ipaddr": IP, "ports": {"22/tcp": list(entries)}}
 
 
 def port(number: object, ip: object = "0.0.0.0") -> vast.Row:
-    """An entry of the ports of an instance."""
+    """Return an entry of the ports of an instance."""
     return {"HostIp": ip, "HostPort": number}
 
 

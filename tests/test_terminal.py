@@ -45,7 +45,7 @@ LONG_LABEL = "a label of many words " * 20
 
 @pytest.fixture
 def full(run: Program, box: Sandbox) -> Program:
-    """A market with two instances, one with a long label."""
+    """Return a market with two instances, one with a long label."""
     rent(box, 5001, label="exp1")
     rent(box, 5002, label=LONG_LABEL)
     return run
@@ -154,8 +154,15 @@ def test_the_columns_of_text_are_cut_from_right_to_left() -> None:
     columns = [vast.Column(name, name, essential=True) for name in "abc"]
     columns.append(vast.Column("d", "d", "d", essential=True))
     row = {"a": "a" * 20, "b": "b" * 20, "c": "c" * 20, "d": 10**19}
-    for room, widths in {86: (20, 20, 20), 80: (20, 20, 14), 74: (20, 20, 8),
-                         70: (20, 16, 8), 50: (8, 8, 8), 10: (8, 8, 8)}.items():  # fmt: skip
+    by_room = {
+        86: (20, 20, 20),
+        80: (20, 20, 14),
+        74: (20, 20, 8),
+        70: (20, 16, 8),
+        50: (8, 8, 8),
+        10: (8, 8, 8),
+    }
+    for room, widths in by_room.items():
         text, hidden = vast.table_text([row], columns, 0, heading=False, room=room)
         *cells, number = text.split()
         assert tuple(map(len, cells)) == widths
