@@ -171,7 +171,7 @@ PATHS = {
 
 @cache
 def models() -> dict[str, Any]:
-    """What the sandbox answers, so that there can be more like it."""
+    """What the sandbox answers, so that there can be more like each."""
     from urllib.request import Request, urlopen
 
     from sandbox import Sandbox
@@ -198,15 +198,15 @@ def models() -> dict[str, Any]:
         }
 
 
-def many(rows: Sequence[Row], places: range) -> str:
-    """A JSON array with a row for each place, over and over the same but for the id.
+def many(rows: Sequence[Row], indices: range) -> str:
+    """Return a JSON array with a row for each place, over and over the same but for the id.
 
     Compact: 100,000 offers are near the most that vast.py takes in one answer.
     """
     texts = [json.dumps({**row, "id": "ID"}, separators=(",", ":")) for row in rows]
     numbered = (
-        texts[place % len(texts)].replace('"ID"', str(10_000_000 + place), 1)
-        for place in places
+        texts[index % len(texts)].replace('"ID"', str(10_000_000 + index), 1)
+        for index in indices
     )
     return f"[{','.join(numbered)}]"
 
@@ -310,9 +310,9 @@ def measured(
 ) -> dict[Command, list[Run]]:
     """The runs of each command, interleaved, after one that does not count."""
     wanted: dict[Command, int] = {}
-    for it in measurements:
-        for command in (it.floor, it.ours):
-            least = rounds if it.aim else min(rounds, INFORMAL)
+    for each in measurements:
+        for command in (each.floor, each.ours):
+            least = rounds if each.aim else min(rounds, INFORMAL)
             wanted[command] = max(least, wanted.get(command, 0))
     runs: dict[Command, list[Run]] = {command: [] for command in wanted}
     with tempfile.TemporaryDirectory() as folder:
@@ -349,22 +349,22 @@ class Result(NamedTuple):
     missed: bool
 
 
-def result(it: Measurement, runs: dict[Command, list[Run]], cpu: bool) -> Result:
+def result(each: Measurement, runs: dict[Command, list[Run]], cpu: bool) -> Result:
     """The medians of a measurement's runs, and their ratio."""
     ours, floor = (
         median([run.cpu if cpu else run.wall for run in runs[command]])
-        for command in (it.ours, it.floor)
+        for command in (each.ours, each.floor)
     )
-    floor *= it.scale
-    memory = max(run.memory for run in runs[it.ours])
+    floor *= each.scale
+    memory = max(run.memory for run in runs[each.ours])
     missed = any(
         aim is not None and value > aim * TOLERANCE
-        for value, aim in ((ours / floor, it.aim), (memory, it.memory))
+        for value, aim in ((ours / floor, each.aim), (memory, each.memory))
     )
-    times = f"{it.scale} x " * (it.scale > 1)
+    times = f"{each.scale} x " * (each.scale > 1)
     return Result(
-        it.name, ours, floor, times + it.floor.name, ours / floor, it.aim, memory,
-        it.memory, missed,
+        each.name, ours, floor, times + each.floor.name, ours / floor, each.aim, memory,
+        each.memory, missed,
     )  # fmt: skip
 
 
@@ -388,11 +388,11 @@ def table(results: Sequence[Result]) -> str:
     """The results for people."""
     heads = ["what", "ours", "floor", "", "ratio", "aim", "MB", "aim", ""]
     lines = [heads]
-    for it in results:
+    for each in results:
         lines.append([
-            it.what, f"{it.ours * 1000:.0f} ms", f"{it.floor * 1000:.0f} ms",
-            it.floor_is, f"{it.ratio:.2f}", f"{it.aim or '-'}", f"{it.memory:.0f}",
-            f"{it.memory_aim or '-'}", "MISSED" if it.missed else "",
+            each.what, f"{each.ours * 1000:.0f} ms", f"{each.floor * 1000:.0f} ms",
+            each.floor_is, f"{each.ratio:.2f}", f"{each.aim or '-'}", f"{each.memory:.0f}",
+            f"{each.memory_aim or '-'}", "MISSED" if each.missed else "",
         ])  # fmt: skip
     widths = [max(map(len, column)) for column in zip(*lines)]
     texts = {"what", ""}
@@ -417,18 +417,18 @@ def main() -> int:
     if args.serve:
         serve()
     chosen = [
-        it
-        for it in MEASUREMENTS
-        if not args.words or any(word in it.name for word in args.words)
+        each
+        for each in MEASUREMENTS
+        if not args.words or any(word in each.name for word in args.words)
     ]
     with service() as url:
         runs = measured(chosen, args.runs, url)
-    results = [result(it, runs, args.cpu) for it in chosen]
-    figures = {"machine": machine(), "results": [it._asdict() for it in results]}
+    results = [result(each, runs, args.cpu) for each in chosen]
+    figures = {"machine": machine(), "results": [each._asdict() for each in results]}
     if args.json:
         Path(args.json).write_text(json.dumps(figures, indent=2) + "\n")
     print(f"\n{table(results)}\n\n{machine()}")
-    return int(any(it.missed for it in results))
+    return int(any(each.missed for each in results))
 
 
 if __name__ == "__main__":
