@@ -3247,7 +3247,7 @@ def wait_until(client: Client, number: int, goal: str, deadline: float) -> Row |
                 return row
             first = first or status
             news = status != first or taken >= STALE
-            if status == "gone" and news:
+            if status == "gone" and goal == "stopped":
                 raise VastError(f"instance {number} is gone", "no_such_instance")
             if goal != "gone" and status in BROKEN and news:
                 msg = f"instance {number} is {status}: {reason or 'no reason given'}"
@@ -3255,8 +3255,8 @@ def wait_until(client: Client, number: int, goal: str, deadline: float) -> Row |
             text = f"instance {number}: {status} {reason}".rstrip()
             env.progress(f"{text} ({taken:.0f} s)", milestone=text != before)
             if env.monotonic() + POLL > deadline:
-                msg = f"instance {number} is {status}, not {goal}, after {taken:.0f} s"
-                raise NotDone(f"{msg}; {costs}", "timeout")
+                msg = f"instance {number} is not {goal} after {taken:.0f} s"
+                raise NotDone(f"{msg} (status: {status}); {costs}", "timeout")
             before = text
             env.sleep(POLL)
     except (KeyboardInterrupt, Interrupted) as cause:
@@ -4779,7 +4779,7 @@ STORAGE_COMMANDS = (
             Choice("type", "all=all_volume", "local=local_volume",
                 "network=network_volume"), default="all"),
     ),
-    Command("create volume", "rent space for a volume; it costs money from then on",
+    Command("create volume", "rent space for a volume; it costs money",
         VolumeRental("PUT /api/v0/volumes/"),
         Arg("offer", "id of an offer from search volumes", identifier, wire="id"),
         Arg("-s --size", "GB (15)", VOLUME_SIZE, default=15),
@@ -4794,7 +4794,7 @@ STORAGE_COMMANDS = (
         Arg("-d --disable-compression", "copy without compression", bool),
         example="clone volume 70001 1234",
     ),
-    Command("delete volume", "delete a volume that no instance uses, with all data",
+    Command("delete volume", "delete a volume and all its data",
         Request("DELETE /api/v0/volumes/?id={id}", "volume {id}: deleted",
             ask=ask_about_volumes),
         Arg("id+", "one or more volume ids", volume_id), example="delete volume 70001",
@@ -6856,7 +6856,7 @@ SERVERLESS_COMMANDS = (
         log_of("/get_autogroup_logs/"), JOB_ID, *JOB_LOG_ARGS,
         example="get wrkgrp-logs 801 --level 0",
     ),
-    Command("update workers", "replace a workergroup's workers, one after the other",
+    Command("update workers", "replace a workergroup's workers one by one",
         Request("POST /update_workers/", "workergroup {id}: {said}",
             body={"workergroup_id": "{id}"}, once=True,
             look="get wrkgrp-logs {id}", serverless=True),
@@ -7303,11 +7303,15 @@ class Parser(argparse.ArgumentParser):
 
 def build_parser(command: Command) -> Parser:
     """Return the parser of one command."""
+    from textwrap import fill
+
     needed = [f"{arg.long} {arg.metavar}" for arg in command.args if arg.required]
     words = [usage_word(arg) for arg in command.args if not arg.flags]
+    start = f"{PROGRAM} {command.name}"
+    usage = " ".join([start, *needed, "[options]", *words])
     parser = Parser(
-        prog=f"{PROGRAM} {command.name}",
-        usage=" ".join([f"{PROGRAM} {command.name}", *needed, "[options]", *words]),
+        prog=start,
+        usage=fill(usage, 72, subsequent_indent=" " * 11, break_on_hyphens=False),
         description=f"{command.help[0].upper()}{command.help[1:]}.",
         epilog=f"example:\n  {PROGRAM} {command.example}\n\n{command.notes()}".rstrip(),
         formatter_class=HelpFormatter,
@@ -7335,7 +7339,7 @@ def command_list() -> str:
     lines = []
     for group, commands in GROUPS.items():
         lines.append(f"\n{group}:")
-        lines += [f"  {c.name:<27} {c.help}" for c in commands if not c.hidden]
+        lines += [f"  {c.name:<28} {c.help}" for c in commands if not c.hidden]
     return "\n".join(lines)
 
 
@@ -7420,7 +7424,7 @@ def help_text(words: list[str]) -> str:
 def verb_help(verb: str) -> str:
     """Return the commands of a verb, without their other names."""
     lines = [
-        f"  {name:<27} {command.help}"
+        f"  {name:<28} {command.help}"
         for name, command in COMMAND_BY_NAME.items()
         if name.startswith(f"{verb} ")
         and (name == command.name or not command.name.startswith(f"{verb} "))

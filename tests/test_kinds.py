@@ -51,7 +51,7 @@ def body(box: Sandbox) -> Any:
         ([{"id": 5, "name": None}], "", "5 -"),
         ([], "|things", ""),
         ({"things": [{"id": 6}]}, "|things", "6 -"),
-        ({"id": 7}, "things|", None),
+        ({"id": 7}, "things|", "7 -"),
         ({}, "things", None),
         ({"things": "text"}, "things", None),
         ({"things": [1]}, "things", None),
@@ -308,7 +308,7 @@ def test_a_question_whose_answer_is_typed_in_full(
         assert "type 7 to confirm" in ran.err
     ran = run("set", "thing", "7")
     assert (ran.status, box.calls) == (2, [])
-    assert "needs -y" in one_line(ran)
+    assert "use -y" in one_line(ran)
     assert run("set", "thing", "7", stdin="7\n", terminal=True).status == 0
     assert run("set", "thing", "7", "-y").status == 0
 

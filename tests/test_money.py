@@ -77,10 +77,10 @@ def test_a_glitch_while_waiting_ends_nothing(
 @pytest.mark.parametrize(
     ("fault", "says"),
     [
-        (NO_INSTANCE, "not running but gone"),
-        (PAGE, "not running but not known"),
-        ("500", "not running but not known"),
-        ("not_json", "not running but not known"),
+        (NO_INSTANCE, "(status: gone)"),
+        (PAGE, "(status: not known)"),
+        ("500", "(status: not known)"),
+        ("not_json", "(status: not known)"),
         ("401", "Invalid user key"),
         ("401_2fa", "Two Factor Authentication"),
         ("404_auth", "Invalid user key"),
@@ -258,7 +258,7 @@ def test_waiting_until_it_is_gone(
     plan("instance", glitch, last=True)
     ran = run("destroy", "instance", number, "--wait")
     assert ran.status == 3
-    assert "until it is gone it costs money" in last_line(ran)
+    assert "it costs money until it is gone" in last_line(ran)
 
 
 @pytest.mark.parametrize("answer", [NOT_FOUND, NO_SUCH, NO_INSTANCE])
@@ -656,7 +656,7 @@ def test_a_dry_run_behind_args_is_refused(
 ) -> None:
     ran = run(*words.split())
     assert (ran.status, box.calls, box.market.rented) == (2, [], [])
-    assert "--dry-run must stand before --args" in one_line(ran)
+    assert "put --dry-run before --args" in one_line(ran)
 
 
 def test_a_dry_run_can_be_passed_on(box: Sandbox, run: Program) -> None:
@@ -794,8 +794,8 @@ def test_a_start_that_failed(
     ("verb", "status", "costs"),
     [
         ("start", "loading", "it costs money as long as it exists"),
-        ("stop", "running", "until it has stopped it costs its full price"),
-        ("destroy", "running", "until it is gone it costs money"),
+        ("stop", "running", "it costs its full price until it has stopped"),
+        ("destroy", "running", "it costs money until it is gone"),
         ("reboot", "rebooting", "it costs money as long as it exists"),
         ("recycle", "loading", "it costs money as long as it exists"),
     ],
@@ -808,8 +808,8 @@ def test_after_a_timeout_it_says_what_costs_and_where_to_look(
     show(plan, number, status)
     ran = run(verb, "instance", str(number), "--wait", "--timeout", "10")
     assert ran.status == 3
-    look = f"to look: vast.py show instance {number}"
-    assert last_line(ran).endswith(f"{status} after 10 s; {costs}; {look}")
+    look = f"to check: vast.py show instance {number}"
+    assert last_line(ran).endswith(f"after 10 s (status: {status}); {costs}; {look}")
     assert verb == "destroy" or "destroy" not in ran.err
 
 

@@ -103,7 +103,7 @@ def test_search(words: str, more: Row, box: Sandbox, run: Program) -> None:
         ("num_gpus=1", "unknown field 'num_gpus'"),
         ("dph<1", "unknown field 'dph'"),
         ("disk_spcae>1", "unknown field 'disk_spcae'; did you mean 'disk_space'?"),
-        ("disk_space>big", "'disk_space' takes a number, not 'big'"),
+        ("disk_space>big", "invalid disk_space 'big': must be a number"),
         ("-o dph", "unknown sort key 'dph'"),
         ("-o dph_base", "unknown sort key 'dph_base'"),
         ("-o storage_csot", "unknown sort key 'storage_csot'; did you mean"

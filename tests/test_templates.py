@@ -166,9 +166,9 @@ def test_filters(query: str, filters: Row, box: Sandbox, run: Program) -> None:
     ("query", "words"),
     [
         ("nmae=x", "unknown field 'nmae'; did you mean 'name'?"),
-        ("count_created>many", "'count_created' takes a whole number"),
+        ("count_created>many", "invalid count_created 'many': must be a whole number"),
         ("created_at>soon", "'created_at' takes a date such as 01/31/2026"),
-        ("private=maybe", "'private' takes true or false"),
+        ("private=maybe", "invalid private 'maybe': must be true or false"),
         ("private>true", "'private' is a bool field, which takes = == !="),
         ("private=true pearl", "'private' takes one value"),
         ("name=", "'name' needs a value"),

@@ -72,7 +72,7 @@ def test_a_cookie(
     )
     plan("user", Wire([wire]))
     plan("create", Wire([offer]))
-    assert run("show", "user", "-q").out == "1 - 1.5 -\n"
+    assert run("show", "user", "-q").out == "1 - 1.50 -\n"
     ran = run(*create(box))
     assert (ran.status, ran.out) == (0, "Created instance 5001\n")
     assert not any("cookie" in map(str.lower, seen.headers) for seen in box.calls)
@@ -324,7 +324,7 @@ def test_show_user_q_is_for_awk(box: Sandbox, run: Program) -> None:
     box.market.user |= {"balance": 12345.5, "credit": -9876543.25}
     user = box.market.user
     ran = run("show", "user", "-q")
-    assert ran.out == f"{user['id']} {user['email']} 12345.5 -9876543.25\n"
+    assert ran.out == f"{user['id']} {user['email']} 12345.50 -9876543.25\n"
     assert [float(word) for word in ran.out.split()[2:]] == [12345.5, -9876543.25]
 
 
