@@ -1683,8 +1683,8 @@ def no_number(text: str) -> NoReturn:
 
 def rows_of(reply: object, keys: str) -> list[Row]:
     """Return the rows of a response: under the first of the keys ("a|b") that it has,
-    "" for a bare array or row with an id, "{field}" for a bare row with that field. Null
-    is none; an object is one. Raises VastError."""
+    "" for a bare array or row with an id, "{field}" for a bare row with that field.
+    Null is none; an object is one. Raises VastError."""
     whole = isinstance(reply, list) or (isinstance(reply, dict) and "id" in reply)
     for key in keys.split("|"):
         if whole and not key:
@@ -2669,7 +2669,8 @@ class Query:
         value = convert(text.strip(), field.unit)
         if value is None or abs(value * field.factor) == float("inf"):
             rule = f"must be {VALUES[field.kind]}"
-            raise self.error(f"invalid {field.name} '{shorten(text, 60)}': {rule}", token)
+            short = shorten(text, 60)
+            raise self.error(f"invalid {field.name} '{short}': {rule}", token)
         if value > field.most:
             self.suspicious(field, value)
         if field.factor == 1:
@@ -4085,7 +4086,7 @@ COPYING_COMMANDS = (
         Arg("-f --follow", "show new lines as they come, until Ctrl-C", bool),
         RESULT_TIMEOUT, example="logs 5001 --tail 100 --follow",
     ),
-    Command("execute", "run ls, rm or du on the disk of a stopped instance", execute,
+    Command("execute", "run ls, rm or du on a stopped instance's disk", execute,
         INSTANCE_ID, Arg("command+", "the command, best in quotes"),
         RESULT_TIMEOUT, *EXECUTE.extra_args,
         example="execute 5001 'ls -l /root'", pass_on=True,
@@ -6442,7 +6443,7 @@ ACCOUNT_COMMANDS = (
     Command("show audit-logs", "list what was done with your API keys",
         Listing("", AUDIT_COLUMNS, fetch=find_audit_logs, where=matching_rows,
             key="api_key_id")),
-    Command("transfer credit", "send credit to another account; it can't be undone",
+    Command("transfer credit", "send credit to another account, for good",
         Request("PUT /api/v0/commands/transfer_credit/",
             "credit: ${amount:.10g} sent to {recipient}", body={"sender": "me"},
             doubt="${amount:.10g} may or may not have been sent to {recipient}",
@@ -7303,15 +7304,13 @@ class Parser(argparse.ArgumentParser):
 
 def build_parser(command: Command) -> Parser:
     """Return the parser of one command."""
-    from textwrap import fill
-
     needed = [f"{arg.long} {arg.metavar}" for arg in command.args if arg.required]
     words = [usage_word(arg) for arg in command.args if not arg.flags]
     start = f"{PROGRAM} {command.name}"
-    usage = " ".join([start, *needed, "[options]", *words])
+    usage = wrapped([start, *needed, "[options]", *words])
     parser = Parser(
         prog=start,
-        usage=fill(usage, 72, subsequent_indent=" " * 11, break_on_hyphens=False),
+        usage=usage,
         description=f"{command.help[0].upper()}{command.help[1:]}.",
         epilog=f"example:\n  {PROGRAM} {command.example}\n\n{command.notes()}".rstrip(),
         formatter_class=HelpFormatter,
@@ -7324,6 +7323,16 @@ def build_parser(command: Command) -> Parser:
     for arg in GLOBAL_ARGS:
         arg.add_to(common)
     return parser
+
+
+def wrapped(words: Sequence[str]) -> str:
+    """Return the words of a usage line, on several lines if they need them."""
+    lines = [words[0]]
+    for word in words[1:]:
+        if len(lines[-1]) + len(word) > 70:
+            lines.append(" " * 10)
+        lines[-1] += f" {word}"
+    return "\n".join(lines)
 
 
 def usage_word(arg: Arg) -> str:

@@ -95,8 +95,8 @@ OFFERED: dict[str, set[str]] = {
     "help --retry=2 --ra": {"--raw"},
     "completion ": {"bash", "zsh"},
     "completion z": {"zsh"},
-    "help e": {"environment", "exit-codes"},
-    "help ge": {"generate"},
+    "help e": {"environment", "execute", "exit-codes"},
+    "help ge": {"generate", "get"},
     "help set m": {"min-bid"},
     "create instance 1 --args run --im": set(),
     # Names of fields and columns.
@@ -300,7 +300,7 @@ FOUND: dict[str, tuple[str, set[str]]] = {
     "help is not shown": ("vast.py show user --help --ra", {"--raw"}),
     "the values of an option": ("vast.py search offers --type ", RENTALS),
     "a value after =": ("vast.py help --retry=2 --ra", {"--raw"}),
-    "the topics of help": ("vast.py help e", {"environment", "exit-codes"}),
+    "the topics of help": ("vast.py help e", {"environment", "execute", "exit-codes"}),
     "columns": ("vast.py search offers --cols ID,Net_", {"ID,Net_up", "ID,Net_down"}),
     "a field in a query": (
         "vast.py search offers 'num_gpus>=4 gpu_max_",

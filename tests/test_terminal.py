@@ -140,7 +140,7 @@ def test_a_long_label_is_cut_at_a_terminal_only(full: Program) -> None:
 
 
 def test_a_description_is_cut_at_a_terminal_only(run: Program) -> None:
-    narrow = at(run, 80, "show invoices").out.splitlines()
+    narrow = at(run, 60, "show invoices").out.splitlines()
     whole = run("show", "invoices").out.splitlines()
     assert len(narrow) == len(whole)
     assert sum("…" in line for line in narrow) > 10
