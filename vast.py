@@ -541,9 +541,7 @@ def without_credentials(value: Any) -> Any:
         if not value.keys().isdisjoint(CREDENTIALS):
             value = {k: inner for k, inner in value.items() if k not in CREDENTIALS}
         nested = {
-            k: without_credentials(
-                mask_variables(inner) if k in VARIABLES else inner
-            )
+            k: without_credentials(mask_variables(inner) if k in VARIABLES else inner)
             for k, inner in value.items()
             if type(inner) in NESTED
         }
