@@ -47,12 +47,14 @@ from __future__ import annotations
 
 import signal
 
-if __name__ == "__main__" and signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # until `program` can report it
+if __name__ == "__main__":  # pragma: no cover - in a process of its own
+    if signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # until `program` can report it
 
 import sys
 
-if sys.version_info < (3, 10):  # for `python3 vast.py`, which skips the first lines
+# For `python3 vast.py`, which skips the first lines.
+if sys.version_info < (3, 10):  # pragma: no cover - in a process of its own
     sys.stderr.write("vast.py: needs Python 3.10+\n")
     sys.exit(2)
 
@@ -80,7 +82,7 @@ __version__ = "2.0.0"
 
 # The archive for bare hosts carries the packages in lib/, beside this file.
 LIB = os.path.join(os.path.dirname(os.path.realpath(__file__)), "lib")
-if os.path.isdir(LIB):
+if os.path.isdir(LIB):  # pragma: no cover - in a process of its own
     sys.path.insert(0, LIB)
 
 PROGRAM = "vast.py"  # the name it was started with, see `program`
@@ -561,9 +563,7 @@ def without_credentials(value: Any) -> Any:
         if type(value.get("env")) is str:
             value = {**value, "env": mask_options(value["env"])}
         nested = {
-            k: without_credentials(
-                mask_variables(inner) if k in VARIABLES else inner
-            )
+            k: without_credentials(mask_variables(inner) if k in VARIABLES else inner)
             for k, inner in value.items()
             if type(inner) in NESTED
         }
@@ -1881,6 +1881,7 @@ class Kind:
     declared: tuple[Arg, ...] = ()
 
     def __call__(self, client: Client, args: argparse.Namespace) -> Iterator[Shown]:
+        """Do it, and yield what is to be shown."""
         raise NotImplementedError
 
 

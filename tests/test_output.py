@@ -6,15 +6,16 @@ from __future__ import annotations
 import errno
 import json
 import os
+import signal
 import sys
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import pytest
 
 import vast
-from conftest import Program, Ran, Stream
-from sandbox import Sandbox
+from conftest import Plan, Program, Ran, Stream
+from sandbox import Reply, Sandbox
 
 
 class Bad(Stream):
@@ -126,3 +127,113 @@ def test_the_program_itself(
     with pytest.raises(SystemExit, match=r"^0$"):
         vast.program()
     assert capsys.readouterr() == (f"vast.py {vast.__version__}\n", "")
+
+
+# --- questions
+
+
+@pytest.mark.parametrize("err", [None, Stream()], ids=["no stderr", "a file"])
+def test_a_question_goes_to_the_terminal(
+    err: Stream | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not where stderr goes, when that is elsewhere."""
+    terminal = tmp_path / "tty"
+    opened = open
+
+    def redirected(path: Any, *args: Any, **more: Any) -> Any:
+        return opened(terminal if path == "/dev/tty" else path, *args, **more)
+
+    monkeypatch.setattr("builtins.open", redirected)
+    env = vast.Environment(Stream(), err, Stream("y\n", terminal=True))
+    env.confirm("really?")
+    assert terminal.read_text() == "really? [y/N] "
+    assert err is None or err.text() == ""
+    with pytest.raises(vast.NotDone):
+        env.confirm("really?")
+
+
+@pytest.mark.parametrize("text", ["-", "typed"])
+def test_a_secret_is_asked_for_without_an_echo(
+    text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def getpass(prompt: str) -> str:
+        asked.append(prompt)
+        return "s3cret"
+
+    monkeypatch.setattr("getpass.getpass", getpass)
+    env = vast.Environment(Stream(), Stream(), Stream("", terminal=True))
+    secret = vast.secret_value(text, env, "API key: ")
+    assert (secret, asked) == (
+        ("s3cret", ["API key: "]) if text == "-" else ("typed", [])
+    )
+
+
+def test_no_secret_on_stdin() -> None:
+    env = vast.Environment(Stream(), Stream(), Stream(""))
+    with pytest.raises(vast.UsageError, match=r"^api key is empty$"):
+        vast.secret_value("-", env, "API key: ")
+
+
+# --- what ends a run
+
+
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (ModuleNotFoundError("no", name="dateutil.parser"),
+         "the Python package python-dateutil is missing; run: python3 -m pip install"
+         " python-dateutil"),
+        (ImportError("odd", name="urllib3"),
+         "the Python package urllib3 is broken: odd; run: python3 -m pip install"
+         " urllib3"),
+    ],
+    ids=["missing", "broken"],
+)  # fmt: skip
+def test_a_package_that_cannot_be_imported(
+    error: ImportError, says: str, run: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(base: str) -> NoReturn:
+        raise error
+
+    monkeypatch.setattr(vast, "http_session", broken)
+    assert run("show", "user") == Ran(2, "", f"vast.py: {says}\n")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_it_once(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next one is the system's again, so that it ends whatever goes on."""
+    set_to: dict[int, object] = {}
+    monkeypatch.setattr(signal, "signal", set_to.__setitem__)
+    with pytest.raises(vast.Signalled) as caught:
+        vast.stop(number, None)
+    assert caught.value.status == 128 + number
+    assert set_to == {number: signal.SIG_DFL}
+
+
+def test_a_deep_document_is_a_line(run: Program, plan: Plan) -> None:
+    deep = b"[" * 900 + b"]" * 900
+    plan("user", Reply(200, b'{"id": 1, "odd": %s}' % deep), last=True)
+    for more in ([], ["--raw"], ["-q"]):
+        ran = run("show", "user", *more)
+        assert ran.status in (0, 1)
+        assert ran.status == 0 or "nested too deeply" in ran.err
+
+
+def test_bytes_are_written_as_they_are(tmp_path: Path) -> None:
+    out = Stream()
+    output = vast.Output(vast.Environment(out, Stream()), raw=False)
+    output.show(b"\x1b\x00 as it is")
+    assert out.text() == "\x1b\x00 as it is"
+    full = Bad(errno.ENOSPC)
+    err = Stream()
+    output = vast.Output(vast.Environment(full, err), raw=False)
+    output.show("lost")
+    assert output.status == vast.ExitStatus.REFUSED
+    assert err.text().endswith("lost\n")
+
+
+@pytest.mark.parametrize("words", [["--version"], ["show", "user", "--version"]])
+def test_the_version(words: list[str], offline: Program) -> None:
+    assert offline(*words) == Ran(0, f"vast.py {vast.__version__}\n", "")
