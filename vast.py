@@ -393,7 +393,7 @@ def format_number(value: object, format: str, scale: float = 1) -> str | None:
 def cell(value: object, format: str = "", scale: float = 1, last: bool = False) -> str:
     """Return one value of a row as a cell: no control characters, never empty, and no
     spaces unless it stands in the last column."""
-    text = format_number(value, format, scale) if format else None
+    text = format_number(value, format, scale) if format not in ("", "%s") else None
     if text is not None:
         return text
     if value is None:
@@ -5646,6 +5646,188 @@ def find_user(client: Client) -> Row:
     return user
 
 
+def utc_start(text: str) -> int:
+    """Parse a date, from its first second in UTC on, as unix seconds."""
+    return parse_date(text, utc=True)
+
+
+def utc_end(text: str) -> int:
+    """Parse a date, up to its last second in UTC, as unix seconds."""
+    return parse_date(text, last=True, utc=True)
+
+
+def utc_range(client: Client, args: argparse.Namespace, days: int) -> tuple[int, int]:
+    """Return the first and the last second that are asked for, by default the last
+    `days` days; of a range, one end alone will do. Raises UsageError."""
+    now = int(client.env.now())
+    end = now if args.end_date is None else args.end_date
+    start = args.start_date
+    if start is None:
+        start = (end // DAY - days) * DAY
+    if start > now:
+        raise UsageError("the start date is in the future")
+    if end < start:
+        raise UsageError("the end date is before the start date")
+    if not args.quiet:
+        first, last = (format_time(x, "%Y-%m-%d %H:%M", utc=True) for x in (start, end))
+        client.env.note(f"from {first} to {last} UTC")
+    return start, end
+
+
+def newer_bills(path: str, filters: Row, **params: str) -> Call:
+    """Return the call for a list of invoices or charges."""
+    params = {"select_filters": json.dumps(filters), **params}
+    return Call("GET", path, params=params, exact=True)
+
+
+def show_newer_invoices(client: Client, args: argparse.Namespace) -> Iterator[Shown]:
+    """List invoices or charges as the service's newer calls send them."""
+    if args.invoices and args.charges:
+        raise UsageError("--invoices excludes --charges")
+    start, end = utc_range(client, args, 7)
+    path, field, kind, size = "/api/v1/invoices/", "when", "service", 100
+    kinds = args.invoice_type
+    columns: Sequence[Column] = NEWER_COLUMNS
+    if args.charges:
+        path, field, kind, size = "/api/v0/charges/", "day", "type", 500
+        kinds, columns = args.charge_type, CHARGE_COLUMNS
+    filters: Row = {field: {"gte": start, "lte": end}}
+    if kinds:
+        filters[kind] = {"in": kinds}
+    params = {"latest_first": str(args.latest_first).lower()}
+    if args.charges and args.format == "tree":
+        params["format"] = "tree"
+    if args.next_token:
+        params["after_token"] = args.next_token
+    call = newer_bills(path, filters, **params)
+    rows, last = client.pages(call, "results", args.limit, size)
+    nested = args.verbose or args.format == "tree"
+    shown = with_items(rows) if nested else rows
+    value = {**last, "results": rows, "count": len(rows)}
+    yield Table([{**row, "id": row_id(row)} for row in shown], columns, value)
+
+
+def with_items(rows: list[Row], depth: int = 0) -> Iterator[Row]:
+    """Yield rows, each with the rows that it is made up of behind it."""
+    for row in rows:
+        yield {**row, "description": "· " * depth + str(row.get("description") or "")}
+        items = row.get("items")
+        if isinstance(items, list):
+            inner = [item for item in items if isinstance(item, dict)]
+            yield from with_items(inner, depth + 1)
+
+
+def metadata(name: str) -> Callable[[Row, float], object]:
+    """Return a column's source: a field of what a bill says of its contract."""
+
+    def value(row: Row, now: float) -> object:
+        inner = row.get("metadata")
+        return inner.get(name) if isinstance(inner, dict) else None
+
+    return value
+
+
+NEWER_COLUMNS = (
+    Column("ID", "id", "", "id of the invoice", essential=True),
+    Column("Created", at("start", "%Y-%m-%d", utc=True), "", "day in UTC",
+           essential=True),
+    Column("Paid", at("end", "%Y-%m-%d", utc=True), "", "day in UTC"),
+    Column("Type", "type", "", "credit, transfer, payout, refund or reserved"),
+    Column("$(-_is_paid_in)", "amount", ".2f", "dollars; what you paid in is below 0",
+           essential=True),
+    Column("Source", "source", "", "how it was paid"),
+    Column("Description", "description", "", "what it is", essential=True),
+)  # fmt: skip
+CHARGE_COLUMNS = (
+    Column("Type", "type", "", "instance, volume or serverless"),
+    Column("ID", "source", "", "what was charged", essential=True),
+    Column("$", "amount", ".3f", "dollars charged", essential=True),
+    Column("Start", at("start", "%Y-%m-%d", utc=True), "", "day in UTC",
+           essential=True),
+    Column("End", at("end", "%Y-%m-%d", utc=True), "", "day in UTC"),
+    Column("Endpoint", metadata("endpoint_id"), "", "id of the endpoint"),
+    Column("Workergroup", metadata("workergroup_id"), "", "id of the workergroup"),
+    Column("Label", metadata("label"), "", "label of the instance"),
+    Column("Description", "description", "", "what it is", essential=True),
+)  # fmt: skip
+GROUPINGS: dict[str, Callable[[Row, float], object]] = {
+    "instance": lambda row, now: row.get("source"),
+    "label": metadata("label"),
+    "template": metadata("template_id"),
+}
+SUM_COLUMNS = (
+    Column("By", "by", "", "instance, label, day or template", essential=True),
+    Column("$", "amount", ".2f", "dollars charged", essential=True),
+    Column("Share%", "share", ".1f", "share of the total, %", 100, essential=True),
+    Column("Bar", lambda row, now: bar(row["bar"]), "", "the sum beside the highest",
+           essential=True),
+)  # fmt: skip
+DEPOSIT_COLUMNS = (
+    Column("Deposit_$", "refundable_deposit", ".2f", "refundable", essential=True),
+    Column("Discount_$", "total_discount", ".2f", "discount so far", essential=True),
+    Column("Months", "discount_months", "", "length of the discount", essential=True),
+)
+
+
+def charges_between(client: Client, start: int, end: int) -> list[Row]:
+    """Return the charges of a range in unix seconds."""
+    call = newer_bills("/api/v0/charges/", {"day": {"gte": start, "lte": end}})
+    return client.pages(call, "results", size=500)[0]
+
+
+def charges_by(
+    client: Client, by: str, start: int, end: int
+) -> Iterator[tuple[str, Row]]:
+    """Yield charges with the group that each belongs to. A contract goes over several
+    days, so that each day is asked for by itself."""
+    if by != "day":
+        for row in charges_between(client, start, end):
+            yield cell(GROUPINGS[by](row, 0)), row
+        return
+    for first in range(start // DAY * DAY, end + 1, DAY):
+        date = time.strftime("%Y-%m-%d", time.gmtime(first))
+        client.env.progress(date)
+        last = min(end, first + DAY - 1)
+        for row in charges_between(client, max(start, first), last):
+            yield date, row
+
+
+def show_charges(client: Client, args: argparse.Namespace) -> Iterator[Shown]:
+    """Sum up what was charged, the most expensive first (days in their order)."""
+    from decimal import Decimal
+
+    start, end = utc_range(client, args, 30)
+    sums: dict[str, Decimal] = {}
+    for name, row in charges_by(client, args.by, start, end):
+        amount = parse_amount(row.get("amount")) or Decimal(0)
+        sums[name] = sums.get(name, Decimal(0)) + amount
+    names = sorted(sums)
+    if args.by != "day":
+        names.sort(key=sums.__getitem__, reverse=True)
+    whole = sum(sums.values(), Decimal(0))
+    most = max(sums.values(), default=Decimal(0))
+    rows: list[Row] = [{"by": name, "amount": float(sums[name])} for name in names]
+    for row in rows:
+        row["share"] = float(sums[row["by"]] / whole) if whole else 0.0
+    value = [dict(row) for row in rows]
+    for row in rows:
+        row["bar"] = float(sums[row["by"]] / most) if most > 0 else 0.0
+    columns = (Column(args.by.title(), "by", essential=True), *SUM_COLUMNS[1:])
+    shown = columns if client.env.on_terminal() else columns[:-1]
+    yield Table(rows, shown, value, key="by")
+    if not args.quiet:
+        client.env.note(f"total: {whole:,.2f} USD")
+
+
+UTC_RANGE = (
+    Arg("-s --start-date", "first day in UTC, or unix seconds", utc_start),
+    Arg("-e --end-date", "last day in UTC, included, or unix seconds", utc_end),
+)
+INVOICE_TYPES = Choice("invoice type", "transfers=transfer", "stripe=stripe_payments",
+    "bitpay", "coinbase", "crypto.com", "reserved=instance_prepay",
+    "payout-paypal=paypal_manual", "payout-wise=wise_manual")  # fmt: skip
+CHARGE_TYPES = Choice("charge type", "instance", "volume", "serverless", "i=instance",
+    "v=volume", "s=serverless")  # fmt: skip
 BILLS_ARGS = (
     Arg("-s --start_date", "from this date on: 2026-02-03, 2026-02, ...", start_date),
     Arg("-e --end_date", "up to this date, its last second included", end_date),
@@ -5656,6 +5838,35 @@ BILLING_COMMANDS = (
     Command("show invoices", "list charges and payments", show_invoices,
         *BILLS_ARGS, *LISTING_ARGS,
         example="show invoices -s 2026-01 -e 2026-03", columns=INVOICE_COLUMNS,
+    ),
+    Command("show invoices-v1", "list invoices or charges with their metadata",
+        show_newer_invoices,
+        Arg("-i --invoices", "invoices and payments (the default)", bool),
+        Arg("-c --charges", "charges", bool),
+        Arg("-it --invoice-type", "only these: transfers, stripe, …; may be repeated",
+            INVOICE_TYPES, append=True),
+        Arg("-ct --charge-type", "only instance, volume or serverless", CHARGE_TYPES,
+            append=True),
+        *UTC_RANGE,
+        Arg("-l --limit", "rows in all (all)", number("limit", least=1, whole=True)),
+        Arg("-t --next-token", "go on where a response with this token ended"),
+        Arg("--latest-first", "the latest rows first", bool),
+        Arg("-v --verbose", "with what each row is made up of", bool),
+        Arg("-f --format", "table, or tree: serverless charges by endpoint",
+            Choice("format", "table", "tree"), default="table"),
+        *LISTING_ARGS, example="show invoices-v1 --charges -s 2026-10 -e 2026-10",
+        columns=CHARGE_COLUMNS,
+    ),
+    Command("show charges", "sum up charges: what costs the most?", show_charges,
+        Arg("--by", "instance (the default), label, day or template",
+            Choice("grouping", *GROUPINGS, "day"), default="instance"),
+        *UTC_RANGE, *LISTING_ARGS,
+        example="show charges -s 2026-10 -e 2026-10 --by label", columns=SUM_COLUMNS,
+    ),
+    Command("show deposit", "show the deposit of a reserved instance",
+        Listing("GET /api/v0/instances/balance/{id}/?owner=me", DEPOSIT_COLUMNS,
+            "{refundable_deposit}"),
+        INSTANCE_ID, example="show deposit 5001",
     ),
 )  # fmt: skip
 
