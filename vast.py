@@ -5234,7 +5234,7 @@ def missing_package(error: ImportError) -> UsageError:
 
 def stop(number: int, frame: object) -> NoReturn:
     """Handle a signal to stop; the next one ends the program at once."""
-    signal.signal(number, signal.SIG_DFL)
+    signal.signal(number, lambda number, frame: os._exit(128 + number))
     raise Signalled(number)
 
 

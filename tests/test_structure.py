@@ -453,7 +453,7 @@ IMPORTS = {
     "set api-key k": MESSAGES,
     "create account": MESSAGES,
     "completion bash": MESSAGES,
-    "search offers num_gpus=2 --dry-run": f"{MESSAGES} shlex urllib.parse",
+    "search offers num_gpus=2 --dry-run": f"{MESSAGES} ipaddress shlex urllib.parse",
 }
 
 
