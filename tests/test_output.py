@@ -172,7 +172,7 @@ def test_a_secret_is_asked_for_without_an_echo(
 
 def test_no_secret_on_stdin() -> None:
     env = vast.Environment(Stream(), Stream(), Stream(""))
-    with pytest.raises(vast.UsageError, match=r"^api key is empty$"):
+    with pytest.raises(vast.UsageError, match=r"^no API key was given$"):
         vast.secret_value("-", env, "API key: ")
 
 

@@ -376,7 +376,6 @@ def test_nothing_reads_as_translated() -> None:
     assert found_in(SOURCE) == []
 
 
-@pytest.mark.xfail(reason="the README is still that of before", strict=True)
 def test_nothing_in_the_readme_reads_as_translated() -> None:
     assert found_in(README) == []
 
