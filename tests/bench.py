@@ -392,7 +392,8 @@ def table(results: Sequence[Result]) -> str:
         lines.append([
             each.what, f"{each.ours * 1000:.0f} ms", f"{each.floor * 1000:.0f} ms",
             each.floor_is, f"{each.ratio:.2f}", f"{each.aim or '-'}",
-            f"{each.memory:.0f}", f"{each.memory_aim or '-'}", "MISSED" if each.missed else "",
+            f"{each.memory:.0f}", f"{each.memory_aim or '-'}",
+            "MISSED" if each.missed else "",
         ])  # fmt: skip
     widths = [max(map(len, column)) for column in zip(*lines)]
     texts = {"what", ""}

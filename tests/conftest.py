@@ -68,10 +68,12 @@ class Program:
 
     `terminal`: stdin, stdout and stderr are one. `env` goes over the environment, which
     holds HOME, VAST_URL and VAST_API_KEY; a value of None takes a variable away.
+    `executed` are the programs that would have taken its place.
     """
 
     def __init__(self, home: Path, box: Sandbox | None = None) -> None:
         self.home, self.box, self.clock = home, box, Clock()
+        self.executed: list[list[str]] = []
         self.environ = {"HOME": str(home)}
         if box:
             self.environ |= {"VAST_URL": box.url, "VAST_API_KEY": box.key}

@@ -469,9 +469,8 @@ def test_every_command_prints_one_document(
     monkeypatch.chdir(program.home)
     ran = program(*start(CASES[name], fresh)[0], "--raw")
     assert ran.status == 0, ran.err
-    # What is done by another program in its place is not shown by this one.
-    assert getattr(program, "executed", []) or json.loads(ran.out) is not None
-    assert ran.out.endswith("\n") or not ran.out
+    if not program.executed:  # otherwise stdout is the other program's
+        json.loads(ran.out)  # one document
 
 
 @pytest.mark.parametrize("name", CALLERS)
