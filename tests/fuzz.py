@@ -365,10 +365,10 @@ def one_run(
     program.clock.slept.clear()
     try:
         # Into a pipe, these pass on what a stranger's file has in it.
-        terminal = words[0] in ("logs", "execute")
-        ran = program(*words, terminal=terminal)
+        passed_on = words[0] == "execute" or any(w.endswith("logs") for w in words[:2])
+        ran = program(*words, terminal=passed_on)
         new = [number for _, number in box.market.rented[rented:]]
-        check_run(Run(words, terminal, ran, new), raw)
+        check_run(Run(words, passed_on, ran, new), raw)
     except Exception:  # whatever it is, it is what is looked for
         return f"{shlex.join(words)}\n{box.told}\n{traceback.format_exc()}"
     box.kinds[f"status {ran.status}"] += 1
