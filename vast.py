@@ -1212,7 +1212,7 @@ class Transfer:
             if len(self.received) + CHUNK < taken * SLOWEST:
                 msg = f"no response within {taken:.0f} s"
                 raise Failure("no_answer", msg, wait=NEVER)
-            thread.join(1)
+            thread.join(min(1, TOTAL_TIMEOUT))
         if self.response is None:
             self.fail(self.error or OSError("the connection failed"))
         return self.response, self.received
