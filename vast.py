@@ -1298,7 +1298,7 @@ class Transfer:
             if len(self.received) + CHUNK < taken * SLOWEST:
                 msg = f"no response within {taken:.0f} s"
                 raise Failure("no_answer", msg, wait=NEVER)
-            thread.join(1)
+            thread.join(min(1, TOTAL_TIMEOUT))
         if self.response is None:
             self.fail(self.error or OSError("the connection failed"))
         return self.response, self.received
@@ -7880,7 +7880,7 @@ def missing_package(error: ImportError) -> UsageError:
 
 def stop(number: int, frame: object) -> NoReturn:
     """Handle a signal to stop; the next one ends the program at once."""
-    signal.signal(number, signal.SIG_DFL)
+    signal.signal(number, lambda number, frame: os._exit(128 + number))
     raise Signalled(number)
 
 

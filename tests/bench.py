@@ -199,7 +199,7 @@ def models() -> dict[str, Any]:
 
 
 def many(rows: Sequence[Row], indices: range) -> str:
-    """Return a JSON array with a row for each place, over and over the same but for the id.
+    """Return a JSON array with a row for each index, all alike but for their ids.
 
     Compact: 100,000 offers are near the most that vast.py takes in one answer.
     """
@@ -391,8 +391,9 @@ def table(results: Sequence[Result]) -> str:
     for each in results:
         lines.append([
             each.what, f"{each.ours * 1000:.0f} ms", f"{each.floor * 1000:.0f} ms",
-            each.floor_is, f"{each.ratio:.2f}", f"{each.aim or '-'}", f"{each.memory:.0f}",
-            f"{each.memory_aim or '-'}", "MISSED" if each.missed else "",
+            each.floor_is, f"{each.ratio:.2f}", f"{each.aim or '-'}",
+            f"{each.memory:.0f}", f"{each.memory_aim or '-'}",
+            "MISSED" if each.missed else "",
         ])  # fmt: skip
     widths = [max(map(len, column)) for column in zip(*lines)]
     texts = {"what", ""}

@@ -10,7 +10,6 @@ import json
 import os
 import re
 import select
-import signal
 import socket
 import socketserver
 import ssl
@@ -1058,42 +1057,6 @@ def test_nobody_is_asked_on_a_closed_stdin(box: Sandbox, tmp_path: Path) -> None
     ran = script(box, tmp_path, "<&-", "destroy", "instance", str(number))
     assert (ran.returncode, ran.stdout) == (0, f"instance {number}: destroying\n")
     assert script(box, tmp_path, "<&-", "set", "api-key", "-").returncode == 2
-
-
-@pytest.mark.parametrize(
-    ("fault", "words", "message"),
-    [
-        ("slow", "show machines", "interrupted"),
-        ("429_retry_after", "show machines --raw", '"error": "interrupted"'),
-        ("drip_body", "create instance {} --image it", "before retrying"),
-        ("drip_headers", "stop instance 1 2 3", "before retrying"),
-    ],
-    ids=["slow", "wait", "rental", "several"],
-)
-def test_ctrl_c_ends_at_once(
-    fault: str, words: str, message: str, box: Sandbox, tmp_path: Path
-) -> None:
-    box.fault("*", fault, seconds=50, times=None)
-    process = subprocess.Popen(
-        [sys.executable, SCRIPT, *words.format(an_offer(box)).split()],
-        env=script_environment(box, tmp_path),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        # Whoever runs the tests in the background has Ctrl-C ignored.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL) and None,
-    )
-    with process:
-        while not box.calls and process.poll() is None:
-            time.sleep(0.01)
-        time.sleep(0.1)  # on to the wait
-        process.send_signal(signal.SIGINT)
-        start = time.monotonic()
-        out, err = process.communicate(timeout=30)
-    assert time.monotonic() - start < 10
-    assert (process.returncode, out, len(box.calls)) == (130, "", 1)
-    assert message in err.splitlines()[0]
-    assert "Traceback" not in err
 
 
 # --- what strangers write

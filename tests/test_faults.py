@@ -460,7 +460,14 @@ def test_what_every_command_sends(
     assert fresh.violations == []
     for seen in fresh.calls:
         assert KEY not in f"{seen.path} {seen.query} {seen.raw!r}"
-    ran = program(*start(case, fresh)[0], "--raw")
+
+
+@pytest.mark.parametrize("name", CALLERS)
+def test_every_command_prints_one_document(
+    name: str, fresh: Sandbox, program: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(program.home)
+    ran = program(*start(CASES[name], fresh)[0], "--raw")
     assert ran.status == 0, ran.err
     if not program.executed:  # otherwise stdout is the other program's
         json.loads(ran.out)  # one document

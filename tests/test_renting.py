@@ -70,7 +70,7 @@ def test_one_of_several_does_not_come_up(
     ran = run(*words, "--timeout", "10")
     assert ran.status == 3
     assert ran.out.endswith("ssh://root@a.org:22\n")
-    assert "instance 5002 is not running but loading after 10 s" in ran.err
+    assert "instance 5002 is not running after 10 s (status: loading)" in ran.err
 
 
 # --- a limit to the price
@@ -163,7 +163,7 @@ def test_launching_asks(answer: str, count: int, box: Sandbox, run: Program) -> 
 
 @pytest.mark.parametrize(
     ("offers", "says"),
-    [([], "no offer matches"), ([{"id": "x"}], "no offer matches"), ([{}], "no offer")],
+    [([], "no matching offer"), ([{"id": "x"}], "no matching"), ([{}], "no matching")],
 )
 def test_nothing_to_launch(
     offers: list[Row], says: str, box: Sandbox, run: Program, plan: Plan
@@ -261,7 +261,7 @@ def test_a_template_decides_what_is_not_given(
         ("update instance {} --env '{{\"A\": \"b\"}}' --args 'x y'", "update_instance",
          {"env": {"A": "b"}, "args": "x y"}, "instance {}: updated"),
         ("change bid {}", "bid", {"client_id": "me", "price": None},
-         "instance {}: bid a winning bid"),
+         "instance {}: bid chosen by the service"),
         ("change bid {} --price 0.25", "bid", {"client_id": "me", "price": 0.25},
          "instance {}: bid $0.25/h"),
         ("label instance {} ''", "manage", {"label": ""}, "instance {}: label ''"),

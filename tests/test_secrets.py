@@ -34,7 +34,7 @@ def starts(key: str, text: str) -> bool:
 
 
 @pytest.mark.parametrize("more", ["", "--raw"])
-@pytest.mark.parametrize("command", ["show user", "start instance 5", "create"])
+@pytest.mark.parametrize("command", ["show user", "create"])
 @pytest.mark.parametrize(
     "make",
     [
@@ -66,7 +66,7 @@ def test_the_key_is_never_repeated(
     """Not on the terminal's progress line either, nor a part of it where a text is cut
     off behind it."""
     words = create(box) if command == "create" else command.split()
-    for before in (0, 60, 110, 130, 170, 180, 195, 1980):
+    for before in (0, 130, 180, 195, 1980):
         plan("*", make(f"{'x' * before} {ECHO}"), last=True)
         ran = run(*words, *more.split(), terminal=True)
         assert ran.status

@@ -60,6 +60,7 @@ def test_a_chunk_of_an_odd_size(
     ids=lambda cookie: repr(cookie[:20]),
 )  # fmt: skip
 @pytest.mark.parametrize("name", [b"Set-Cookie", b"set-cookie", b"Set-Cookie2"])
+@pytest.mark.filterwarnings("error")  # Python's cookies print their tracebacks as such
 def test_a_cookie(
     name: bytes, cookie: bytes, box: Sandbox, run: Program, plan: Plan
 ) -> None:
@@ -299,6 +300,7 @@ def test_an_answer_at_the_terminal_in_another_encoding(
      UnicodeError("odd"), AssertionError("odd"), StopIteration(), LookupError()],
     ids=repr,
 )  # fmt: skip
+@pytest.mark.filterwarnings("error")  # threads print what they do not hand over
 def test_every_exception_is_handed_over(
     error: BaseException, box: Sandbox, run: Program, monkeypatch: pytest.MonkeyPatch
 ) -> None:
