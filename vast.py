@@ -5067,7 +5067,8 @@ def find_metrics(client: Client, part: str, rows: str, params: Row) -> list[Row]
         reply = client.send(Call("GET", path, params=query or None))
     except NoKey as error:
         if error.http == 401:
-            error.args = (f"{error}; {HOSTS_ONLY}",)
+            reason = str(error).partition(";")[0]
+            error.args = (f"{reason}; {HOSTS_ONLY}",)
         raise
     if isinstance(reply, dict) and reply.get("needs_machine"):
         raise VastError(HOSTS_ONLY, "needs_machine")
@@ -5854,14 +5855,14 @@ BILLING_COMMANDS = (
         Arg("-v --verbose", "with what each row is made up of", bool),
         Arg("-f --format", "table, or tree: serverless charges by endpoint",
             Choice("format", "table", "tree"), default="table"),
-        *LISTING_ARGS, example="show invoices-v1 --charges -s 2026-10 -e 2026-10",
+        *LISTING_ARGS, example="show invoices-v1 --charges -s 2026-05 -e 2026-05",
         columns=CHARGE_COLUMNS,
     ),
     Command("show charges", "sum up charges: what costs the most?", show_charges,
         Arg("--by", "instance (the default), label, day or template",
             Choice("grouping", *GROUPINGS, "day"), default="instance"),
         *UTC_RANGE, *LISTING_ARGS,
-        example="show charges -s 2026-10 -e 2026-10 --by label", columns=SUM_COLUMNS,
+        example="show charges -s 2026-05 -e 2026-05 --by label", columns=SUM_COLUMNS,
     ),
     Command("show deposit", "show the deposit of a reserved instance",
         Listing("GET /api/v0/instances/balance/{id}/?owner=me", DEPOSIT_COLUMNS,

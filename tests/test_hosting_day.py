@@ -613,7 +613,7 @@ def test_the_market_is_for_hosts(
     reshape(box.market, "metrics", "renter")
     ran = run("show", name, *raw)
     assert (ran.status, ran.out, ran.err.count("\n")) == (4, "", 1)
-    assert "This call is for hosts." in ran.err
+    assert "This call is for hosts; " in ran.err
     assert HOSTS in ran.err
 
 
