@@ -69,7 +69,6 @@ from enum import IntEnum
 TYPE_CHECKING = False
 if TYPE_CHECKING:  # pragma: no cover - only mypy reads it
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-    from datetime import datetime
     from decimal import Decimal
     from typing import Any, NoReturn, TextIO
 
@@ -2432,9 +2431,7 @@ def as_shown(field: Field, column: Column) -> Field:
     same = factor == field.factor
     unit = field.unit if same else "%" if column.scale == 100 else ""
     most = field.most if same else float("inf")
-    return Field(
-        column.heading, field.kind, unit, field.help, field.wire, factor, most
-    )
+    return Field(column.heading, field.kind, unit, field.help, field.wire, factor, most)
 
 
 WORD_OPERATORS = {
@@ -3028,11 +3025,19 @@ def count_offers(client: Client, args: argparse.Namespace, rows: list[Row]) -> N
 
 FIELD_NAMES = {field.name: field.help for field in FIELDS}
 SEARCH_ARGS = (
-    Arg("query*", "comparisons that offers must pass, see below", wire="",
-        suggest=FIELD_NAMES),
+    Arg(
+        "query*",
+        "comparisons that offers must pass, see below",
+        wire="",
+        suggest=FIELD_NAMES,
+    ),
     Arg("-n --no-default", "do not apply the default filters", bool),
-    Arg("-o --order", "fields to sort by: dph, num_gpus- (default: score-)",
-        default="score-", suggest=FIELD_NAMES),
+    Arg(
+        "-o --order",
+        "fields to sort by: dph, num_gpus- (default: score-)",
+        default="score-",
+        suggest=FIELD_NAMES,
+    ),
     Arg("--limit", "maximum number of offers", number("limit", least=1, whole=True)),
 )
 DISK_LEAST = 8  # GB
@@ -6591,8 +6596,10 @@ def saved_secret(env: Environment) -> tuple[str, str]:
 def save_secret(client: Client, args: argparse.Namespace, reply: Row) -> None:
     """Save the secret of a code that was sent, and how it was sent."""
     method = "sms" if "phone_number" in args else "email"
-    content = f"{method} {reply.get('secret') or args.secret}\n"
-    write_file(secret_file(client.env), content.encode(), mode=0o600)
+    secret = str(reply.get("secret") or getattr(args, "secret", ""))
+    if not re.fullmatch("[!-~]+", secret):
+        raise OutcomeUnknown("a code was sent, but the response has no secret for it")
+    write_file(secret_file(client.env), f"{method} {secret}\n".encode(), mode=0o600)
 
 
 def same_secret(client: Client, args: argparse.Namespace) -> None:
@@ -7733,7 +7740,8 @@ class Output:
                 error.status = status
         self.worsen(error.status)
         if not str(error):  # Ctrl-C, where that is the way to end a command
-            return self.env.write_error("")
+            self.env.write_error("")
+            return
         if self.raw:
             self.env.write_error(json.dumps(error.as_json(), sort_keys=True) + "\n")
             return

@@ -593,9 +593,7 @@ def test_stdout_gets_the_pdf_and_nothing_else(
 ) -> None:
     file, stderr = io.BytesIO(), Stream()
     stdout = io.TextIOWrapper(file)
-    console = vast.Environment(
-        stdout, stderr, environ=run.environ, now=run.clock.now
-    )
+    console = vast.Environment(stdout, stderr, environ=run.environ, now=run.clock.now)
     assert vast.main(["generate", "pdf-invoices", "-o", output], console) == 0
     assert file.getvalue().startswith(b"%PDF-")
     assert file.getvalue().rstrip().endswith(b"%%EOF")

@@ -58,7 +58,9 @@ def test_types_of_invoices(run: Program, box: Sandbox) -> None:
 
 def test_dates(run: Program, box: Sandbox) -> None:
     """The whole of the last day is in the range; one date alone will do."""
-    assert run("show", "invoices-v1", "-s", "2026-05-01", "-e", "2026-05-02").status == 0
+    assert (
+        run("show", "invoices-v1", "-s", "2026-05-01", "-e", "2026-05-02").status == 0
+    )
     assert filters(box)["when"] == {"gte": 1777593600, "lte": 1777766399}
     assert run("show", "invoices-v1", "-e", "2026-05-09").status == 0
     when = filters(box)["when"]
@@ -74,7 +76,9 @@ def test_dates(run: Program, box: Sandbox) -> None:
         assert why in ran.err
 
 
-def test_a_limit_counts_over_pages_and_a_token_goes_on(run: Program, box: Sandbox) -> None:
+def test_a_limit_counts_over_pages_and_a_token_goes_on(
+    run: Program, box: Sandbox
+) -> None:
     first = json.loads(run("show", "invoices-v1", *EVER, "-l", "2", "--raw").out)
     assert [len(first["results"]), box.calls[-1].query["limit"]] == [2, "2"]
     words = ["-l", "1", "-t", first["next_token"], "--latest-first", "--raw"]

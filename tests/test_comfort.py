@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cases import Case, fill, load
 from test_commands import PLAIN_RENTAL, complaint, free_offer, rent, sent
 
 import vast
+from cases import Case, fill, load
 from conftest import Clock, Program, Ran, script_environment
 from sandbox import BROKEN_IMAGE, Row, Sandbox
 
@@ -983,14 +983,16 @@ def test_waiting_for_a_change(slow: Program, verb: str, raw: bool) -> None:
 # is rented, the status is never 1, 4 or 5.
 NOT_REACHED: dict[str, tuple[int, str, str]] = {
     f"{RENT} --timeout 9": (
-        3, "5001 is not running after 8 s (status: starting)", "Created instance 5001\n",
+        3, "5001 is not running after 8 s (status: starting)",
+        "Created instance 5001\n",
     ),
     f"{RENT} --timeout 0": (3, "not running", "Created instance 5001\n"),
     f"create instance {{offer}} --image {BROKEN_IMAGE} --wait": (
         3, "pull access denied", "Created instance 5001\n",
     ),
     "stop instance 6001 --wait --timeout=9": (
-        3, "6001 is not stopped after 8 s (status: running)", "instance 6001: stopping\n",
+        3, "6001 is not stopped after 8 s (status: running)",
+        "instance 6001: stopping\n",
     ),
     "stop instance 6002 --wait": (1, "is offline", "instance 6002: stopping\n"),
     "start instance 6002 --wait": (1, "is offline", "instance 6002: starting\n"),

@@ -167,7 +167,10 @@ def test_filters(query: str, filters: Row, box: Sandbox, run: Program) -> None:
     [
         ("nmae=x", "unknown field 'nmae'; did you mean 'name'?"),
         ("count_created>many", "invalid count_created 'many': must be a whole number"),
-        ("created_at>soon", "invalid created_at 'soon': must be a date such as 01/31/2026"),
+        (
+            "created_at>soon",
+            "invalid created_at 'soon': must be a date such as 01/31/2026",
+        ),
         ("private=maybe", "invalid private 'maybe': must be true or false"),
         ("private>true", "'private' is a bool field, which takes = == !="),
         ("private=true pearl", "'private' takes one value"),
