@@ -2828,13 +2828,13 @@ def kind_of(types: set[type]) -> str:
 
 
 def matches(value: object, tests: Mapping[str, Any]) -> bool:
-    """Return whether a row's value passes the tests; text matches in any case of
-    letters, with _ for a space."""
+    """Return whether a row's value passes the tests; text matches as it is written,
+    with _ for a space."""
 
     def same(other: object) -> bool:
         if other is None or value in (None, other):
             return (None if value == "" else value) == other
-        texts = (str(each).replace("_", " ").strip().lower() for each in (value, other))
+        texts = (str(each).replace("_", " ").strip() for each in (value, other))
         return len(set(texts)) == 1
 
     size = as_number(value) if isinstance(value, str) else value

@@ -931,7 +931,7 @@ INSTANCES: list[dict[str, Any]] = [
 # A query -> the ids of the rows that pass.
 PASSING = {
     "label=exp1": [1],
-    "label=EXP1": [1],
+    "label=EXP1": [],
     "label!=exp1": [2, 3],
     "label=none": [2, 3],
     "label!=none": [1],
@@ -943,7 +943,7 @@ PASSING = {
     "actual_status in [running, exited]": [1, 2],
     "actual_status notin [running, exited]": [3],
     "Model=A40": [2],
-    "model='rtx 4090'": [1],
+    "model='RTX 4090'": [1],
     "gpu_name=RTX 4090": [1],
     "N>=2": [1, 3],
     "num_gpus=8": [3],

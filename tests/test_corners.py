@@ -1,0 +1,65 @@
+"""What few runs meet: programs that cannot start, prompts that end, and the like."""
+
+from __future__ import annotations
+
+import getpass
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from test_commands import rent
+
+import vast
+from conftest import Program, Stream
+from sandbox import Sandbox
+
+
+def environment(**more: Any) -> vast.Environment:
+    """Return an environment that writes into memory."""
+    return vast.Environment(Stream(), Stream(), Stream(), {}, **more)
+
+
+def test_a_program_that_cannot_be_started_is_a_usage_error() -> None:
+    def execute(name: str, words: Sequence[str]) -> None:
+        raise FileNotFoundError(2, "No such file or directory")
+
+    env = environment()
+    env.execute = execute
+    with pytest.raises(vast.UsageError, match="cannot run ssh: No such file"):
+        env.become(["ssh", "-V"])
+
+
+def test_the_end_of_input_at_a_secret_prompt(monkeypatch: pytest.MonkeyPatch) -> None:
+    def end(question: str) -> str:
+        raise EOFError
+
+    monkeypatch.setattr(getpass, "getpass", end)
+    assert environment().prompt("API key: ", secret=True) == ""
+
+
+def test_the_statuses_are_in_the_help_without_docstrings(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    expected = vast.exit_statuses()
+    monkeypatch.setattr(vast, "__doc__", None)
+    assert vast.exit_statuses() == expected
+
+
+def test_variables_of_another_shape_stay_as_they_are() -> None:
+    assert vast.mask_variables(7) == 7
+
+
+@pytest.mark.parametrize(
+    ("known", "text", "added"),
+    [("a", "b", "b"), ("a\n", "a\nb\n", "b\n"), ("a\nb\n", "b\nc\n", "c\n")],
+)
+def test_what_is_new_in_a_log(known: str, text: str, added: str) -> None:
+    assert vast.text_after(known, text) == added
+
+
+def test_a_question_is_put_even_if_nothing_is_known(run: Program, box: Sandbox) -> None:
+    rent(box)
+    box.fault("instance", "403", times=None)
+    ran = run("destroy", "instance", "5001", terminal=True, stdin="n\n")
+    assert ran.status == 3
+    assert "destroy instance 5001 and all data on its disk? [y/N]" in ran.err
