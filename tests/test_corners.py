@@ -63,3 +63,12 @@ def test_a_question_is_put_even_if_nothing_is_known(run: Program, box: Sandbox) 
     ran = run("destroy", "instance", "5001", terminal=True, stdin="n\n")
     assert ran.status == 3
     assert "destroy instance 5001 and all data on its disk? [y/N]" in ran.err
+
+
+@pytest.mark.parametrize("secret", [None, "", "\ud800", "two words"])
+def test_a_code_without_a_secret(run: Program, box: Sandbox, secret: object) -> None:
+    box.fault("tfa_email", "body", body={"success": True, "secret": secret})
+    ran = run("tfa", "send-email")
+    assert ran.status == 6
+    assert ran.err.count("\n") == 1
+    assert not (run.home / ".vast_tfa_secret").exists()
