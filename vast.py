@@ -5350,64 +5350,42 @@ PAYMENTS = {
     "payment": -1, "credit": -1, "refund": 1, "payout": 1, "transfer": 0, "reserved": 0
 }  # fmt: skip
 SECTIONS = {"charges": "Charges", "credits": "Payments"}  # as `only` names them
-LONGEST_TEXT = 2000  # characters; more than this would fill pages
 LAST_SECOND = 253370764800  # 9999-01-01, near the end of the calendar
+DATE = "%Y-%m-%d"
 
 
-def one_line(value: object, longest: int = LONGEST_TEXT) -> str:
-    """Return text as one line in NFC, without control characters; '' if it's no text.
+def one_line(value: object, longest: int = 600) -> str:
+    """Return text on one line, control characters as escapes; "" for no text. "…"
+    stands for what is longer, which would not fit on a page."""
+    from unicodedata import normalize
 
-    All white space turns into single spaces; '…' stands for what's beyond the longest.
-    """
     text = str(value) if isinstance(value, (str, int, float)) else ""
-    if len(text) > longest:
-        text = text[:longest] + "…"
-    if not (text.isascii() and text.isprintable()):
-        from unicodedata import category, normalize
-
-        text = "".join(
-            char
-            for char in normalize("NFC", text)
-            if char.isspace() or category(char) not in ("Cc", "Cf", "Cs")
-        )
-    return " ".join(text.split())
-
-
-def parse_number(value: object) -> Decimal | None:
-    """Read a number or numeric text; None for anything else, and from 10^12 on."""
-    import decimal  # whole: for each row `from decimal` would take five times as long
-
-    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
-        return None
-    try:
-        number = decimal.Decimal(str(value))
-    except (decimal.InvalidOperation, ValueError):  # ValueError: Python limits digits
-        return None
-    readable = number.is_finite() and (not number or number.adjusted() < 12)
-    return number if readable else None
+    text = visible(" ".join(normalize("NFC", text).split()))
+    return text if len(text) <= longest else text[:longest] + "…"
 
 
 def parse_amount(value: object, fewest: int = 2) -> Decimal | None:
-    """Read a number with the decimals that were sent: from `fewest` to four of them."""
-    import decimal
+    """Return a number, which may be text, with the decimals that were sent, at least
+    `fewest` and at most four; None for anything else, and from 10^12 on."""
+    import decimal  # whole: for each row `from decimal` would take five times as long
 
-    number = parse_number(value)
-    if number is None:
+    try:
+        number = decimal.Decimal(str(value))
+        readable = -(10**12) < number < 10**12
+    except decimal.InvalidOperation:  # not a number, or NaN
         return None
-    sent = -int(number.as_tuple().exponent)
-    decimals = min(max(sent, fewest), 4)
-    if decimals != sent:
-        unit = decimal.Decimal(1).scaleb(-decimals)
-        number = number.quantize(unit, decimal.ROUND_HALF_UP)
+    if not readable:
+        return None
+    decimals = min(max(-int(number.as_tuple().exponent), fewest), 4)
+    unit = decimal.Decimal(1).scaleb(-decimals)
+    number = number.quantize(unit, decimal.ROUND_HALF_UP)
     return number or abs(number)  # there is no -0.00
 
 
 def parse_time(value: object) -> int | None:
-    """Read unix seconds, without their fraction; None if they're out of range."""
-    number = parse_number(value)
-    if number is None or not 0 <= number < LAST_SECOND:
-        return None
-    return int(number)
+    """Return unix seconds without their fraction, None for anything else."""
+    seconds = as_number(str(value))
+    return int(seconds) if seconds is not None and 0 <= seconds < LAST_SECOND else None
 
 
 def format_amount(value: Decimal | None, unknown: str = "-") -> str:
@@ -5416,24 +5394,23 @@ def format_amount(value: Decimal | None, unknown: str = "-") -> str:
 
 
 def format_cents(value: Decimal) -> tuple[str, str]:
-    """Return a sum in cents as text, and ', rounded' unless that's the exact sum."""
-    import decimal
+    """Return a sum in cents as text, and ", rounded" unless that is the exact sum."""
+    from decimal import ROUND_HALF_UP, Decimal
 
-    cents = value.quantize(decimal.Decimal("0.01"), decimal.ROUND_HALF_UP)
+    cents = value.quantize(Decimal("0.01"), ROUND_HALF_UP)
     return format_amount(cents or abs(cents)), "" if cents == value else ", rounded"
 
 
-def format_date(seconds: int | None) -> str:
-    """Return unix seconds as a local date like 2022-01-31, None as ''."""
-    return "" if seconds is None else "%d-%02d-%02d" % time.localtime(seconds)[:3]
+def with_metadata(row: Row) -> Row:
+    """Return a row with the fields of its metadata beside its own."""
+    more = row.get("metadata")
+    return {**more, **row} if isinstance(more, dict) else row
 
 
-def row_id(row: Row) -> object:
-    """Return the id of a row, which payments of the newer call have further down."""
-    found, more = row.get("id"), row.get("metadata")
-    if found is None and isinstance(more, dict):
-        return more.get("invoice_id")
-    return found
+def items_of(row: Row) -> list[Row]:
+    """Return the rows that a row of the newer calls is made up of."""
+    items = row.get("items")
+    return [x for x in items if isinstance(x, dict)] if isinstance(items, list) else []
 
 
 def row_item(row: Row, is_charge: bool) -> str:
@@ -5447,88 +5424,85 @@ def row_item(row: Row, is_charge: bool) -> str:
 
 
 def row_detail(row: Row) -> str:
-    """Return what a row of the newer charges call is made up of, '' for any other."""
-    items = row.get("items")
-    parts = [x for x in items if isinstance(x, dict)] if isinstance(items, list) else []
-    pairs = ((part.get("type"), part.get("description")) for part in parts)
+    """Return what a row of the newer charges call is made up of, "" for any other."""
+    pairs = [(item.get("type"), item.get("description")) for item in items_of(row)]
     texts = (" ".join(map(one_line, pair)).strip() for pair in pairs)
     return one_line("; ".join(filter(None, texts)))
 
 
 class Line:
-    """A row as it's shown: a charge or a payment, in whichever shape it was sent.
+    """A row as it is shown: a charge or a payment, in whichever shape it was sent.
 
     `since` and `when` are unix seconds, the same unless the row covers a period; `when`
-    is None without a date. An `amount` that can't be read is None: it shows as '-' and
-    is no part of any sum. `is_zero` tells that exactly 0 was sent.
+    is None without a date. An `amount` that can't be read is None: it shows as "-" and
+    is no part of any sum. `is_zero`: exactly 0 was sent.
     """
-
-    __slots__ = (
-        "row", "id", "kind", "section", "since", "when", "date", "item", "detail",
-        "quantity", "rate", "amount", "is_zero",
-    )  # fmt: skip
 
     def __init__(self, row: Row) -> None:
         times = [parse_time(row.get(key)) for key in ("timestamp", "start", "end")]
         known = [seconds for seconds in times if seconds is not None]
+        fields = with_metadata(row)
         amount = parse_amount(row.get("amount"))
         self.row = row
-        self.id = row_id(row)
+        self.id = fields.get("invoice_id") if row.get("id") is None else row["id"]
         self.kind = one_line(row.get("type")).lower()
         self.section = "credits" if self.kind in PAYMENTS else "charges"
         self.since = min(known, default=0)
         self.when = max(known, default=None)
-        self.date = format_date(self.when)
+        self.date = format_time(self.when, DATE) or ""
         self.item = row_item(row, self.section == "charges")
         self.detail = row_detail(row)
         self.quantity = parse_amount(row.get("quantity"), fewest=0)
         self.rate = parse_amount(row.get("rate"))
         sign = PAYMENTS.get(self.kind, 0)
         self.amount = abs(amount) * sign if amount and sign else amount
-        self.is_zero = amount == 0 and parse_number(row.get("amount")) == 0
+        self.is_zero = amount == 0 and as_number(str(row.get("amount")).strip()) == 0
 
     def within(self, start: int, end: int) -> bool:
-        """Tell whether the row touches a range; one without a date doesn't."""
+        """Return whether the row touches a range; one without a date does not."""
         return self.when is not None and self.since <= end and self.when >= start
 
 
 def in_section(lines: Iterable[Line], section: str) -> list[Line]:
-    """Return the lines of a section: 'charges' or 'credits'."""
+    """Return the lines of a section, "charges" or "credits"."""
     return [line for line in lines if line.section == section]
 
 
 def total(lines: Iterable[Line]) -> Decimal:
-    """Return the exact sum of the amounts, as they're shown."""
+    """Return the exact sum of the amounts, as they are shown."""
     from decimal import Decimal
 
     return sum((x.amount for x in lines if x.amount is not None), Decimal("0.00"))
 
 
+def check_range(start: int | None, end: int, now: int) -> None:
+    """Raise UsageError if nothing can be in a range of dates."""
+    if start is not None and start > now:
+        raise UsageError("the start date is in the future")
+    if end < (start or 0):
+        raise UsageError("the end date is before the start date")
+
+
 class Statement:
     """The charges and payments of a range of dates: unix seconds, both ends in it.
 
-    `start` or `end` is None where the range is open; `only` is 'charges', 'credits' or
-    ''. `lines` are the rows in the range by date, those without a date at the end;
-    `shown` is without the amounts of 0. Raise UsageError if nothing can be in it.
+    `start` or `end` is None where the range is open; `only` is "charges", "credits" or
+    "". `lines` are the rows in the range by date, those without a date at the end;
+    `shown` is without the amounts of 0. `undated` rows were left out for want of a
+    date. `current` is what isn't billed yet, as it was sent. Raises UsageError.
     """
 
     def __init__(
         self, start: int | None, end: int | None, now: int, only: str = ""
     ) -> None:
-        if start is not None and start > now:
-            raise UsageError("the start date is in the future")
         self.has_range = start is not None or end is not None
         self.now, self.start, self.end = now, start or 0, now if end is None else end
-        if self.end < self.start:
-            raise UsageError("the end date is before the start date")
+        check_range(start, self.end, now)
         first = "the beginning" if start is None else format_time(start)
         self.period = f"{first} to {format_time(self.end)}"
         self.reaches_today = self.end >= now
         self.only, self.sections = only, [only] if only else list(SECTIONS)
-        self.lines: list[Line] = []
-        self.shown: list[Line] = []
-        self.undated = 0  # rows left out because they have no date
-        self.current: object = None  # what isn't billed yet, as the service sent it
+        self.fill([], None)
 
     def fill(self, rows: Iterable[Row], current: object = None) -> None:
         """Take in what the service sent."""
@@ -5536,9 +5510,8 @@ class Statement:
         undated = [line for line in lines if line.when is None]
         dated = [line for line in lines if line.within(self.start, self.end)]
         self.lines = sorted(dated, key=lambda line: line.when or 0)
-        if self.has_range:
-            self.undated = len(undated)
-        else:
+        self.undated = len(undated) if self.has_range else 0
+        if not self.has_range:
             self.lines += undated
         self.shown = [line for line in self.lines if not line.is_zero]
         self.current = current
@@ -5552,7 +5525,7 @@ class Statement:
 
 
 def fetch_statement(client: Client, args: argparse.Namespace) -> Statement:
-    """Ask the service for the charges and payments that the arguments are about."""
+    """Return the charges and payments that the arguments are about."""
     if args.only_charges and args.only_credits:
         raise UsageError("--only_charges excludes --only_credits")
     only = "charges" if args.only_charges else ""
@@ -5572,7 +5545,7 @@ def fetch_statement(client: Client, args: argparse.Namespace) -> Statement:
 def fetch_rows(client: Client, start: int, end: int) -> tuple[list[Row], object]:
     """Return the rows of a range, and the charges not billed yet as they were sent.
 
-    Where the service has retired that call, the rows come from its two successors.
+    Where the service has retired that call, the rows come from the newer ones.
     """
     params = {"owner": "me", "sdate": f"{start}", "edate": f"{end}"}
     params["inc_charges"] = "true"
@@ -5583,13 +5556,35 @@ def fetch_rows(client: Client, start: int, end: int) -> tuple[list[Row], object]
     except VastError as error:
         if not is_gone(error):
             raise
-    rows = []
-    for path, column in (("/api/v1/invoices/", "when"), ("/api/v0/charges/", "day")):
-        filters = json.dumps({column: {"gte": start, "lte": end}})
-        params = {"select_filters": filters, "limit": "500"}
-        call = Call("GET", path, params=params, exact=True)
-        rows += client.pages(call, "results")[0]
-    return rows, None
+    invoices, _ = newer_rows(client, "invoices", start, end)
+    charges, _ = newer_rows(client, "charges", start, end)
+    return invoices + charges, None
+
+
+# The newer calls: path, the fields of dates and of types, and the rows of a page.
+NEWER_CALLS = {
+    "invoices": ("/api/v1/invoices/", "when", "service", 100),
+    "charges": ("/api/v0/charges/", "day", "type", 500),
+}
+
+
+def newer_rows(
+    client: Client,
+    section: str,
+    start: int,
+    end: int,
+    types: Sequence[str] = (),
+    limit: int | None = None,
+    **params: str,
+) -> tuple[list[Row], Row]:
+    """Return the invoices or charges of a range, and the last page of the response."""
+    path, dates, kinds, size = NEWER_CALLS[section]
+    filters: Row = {dates: {"gte": start, "lte": end}}
+    if types:
+        filters[kinds] = {"in": types}
+    params = {"select_filters": json.dumps(filters), **params}
+    call = Call("GET", path, params=params, exact=True)
+    return client.pages(call, "results", limit, size)
 
 
 INVOICE_COLUMNS = (
@@ -5605,12 +5600,11 @@ INVOICE_COLUMNS = (
 
 def invoice_cells(line: Line) -> Row:
     """Return what a line shows in a table, and the fields of its row."""
-    cells = {name: getattr(line, name) for name in ("id", "date", "kind", "item")}
-    # As it was sent: a table shows control characters as escapes.
-    cells["item"] = line.row.get("description") or line.item
+    cells: Row = {name: getattr(line, name) for name in ("id", "date", "kind", "item")}
     for name in ("quantity", "rate", "amount"):
         value = getattr(line, name)
         cells[name] = None if value is None else f"{value:f}"
+    cells["item"] = line.row.get("description") or line.item  # whole
     return {**line.row, **cells}
 
 
@@ -5623,24 +5617,18 @@ def show_invoices(client: Client, args: argparse.Namespace) -> Iterator[Table]:
     rows = [line.row for line in statement.lines]
     value = {"invoices": rows, "current": statement.current}
     lines = statement.lines if args.raw else statement.shown
-    cells_of_lines = [invoice_cells(line) for line in lines]
-    yield Table(cells_of_lines, INVOICE_COLUMNS, value)
-    if not args.quiet:
-        for note in sum_notes(statement):
-            client.env.note(note)
-
-
-def sum_notes(statement: Statement) -> Iterator[str]:
-    """Yield the subtotals, the total and the charges not billed yet as sentences."""
+    yield Table([invoice_cells(line) for line in lines], INVOICE_COLUMNS, value)
+    if args.quiet:
+        return
     for section in statement.sections:
-        subtotal = total(in_section(statement.shown, section))
-        yield f"{SECTIONS[section].lower()}: {format_amount(subtotal)} USD"
+        subtotal = format_amount(total(in_section(statement.shown, section)))
+        client.env.note(f"{SECTIONS[section].lower()}: {subtotal} USD")
     cents, rounded = format_cents(total(statement.shown))
-    yield f"total: {cents} USD{rounded}"
+    client.env.note(f"total: {cents} USD{rounded}")
     if statement.reaches_today:
         not_billed = statement.not_billed()
         amount = "unknown" if not_billed is None else f"{not_billed:,f} USD"
-        yield f"charges not billed yet: {amount}"
+        client.env.note(f"charges not billed yet: {amount}")
 
 
 def find_user(client: Client) -> Row:
@@ -5652,199 +5640,148 @@ def find_user(client: Client) -> Row:
     return user
 
 
-def utc_start(text: str) -> int:
-    """Parse a date, from its first second in UTC on, as unix seconds."""
-    return parse_date(text, utc=True)
-
-
-def utc_end(text: str) -> int:
-    """Parse a date, up to its last second in UTC, as unix seconds."""
-    return parse_date(text, last=True, utc=True)
-
-
 def utc_range(client: Client, args: argparse.Namespace, days: int) -> tuple[int, int]:
-    """Return the first and the last second that are asked for, by default the last
-    `days` days; of a range, one end alone will do. Raises UsageError."""
+    """Return the first and the last second that are asked for, by default of the last
+    `days` days; one date alone will do. Raises UsageError."""
     now = int(client.env.now())
     end = now if args.end_date is None else args.end_date
     start = args.start_date
     if start is None:
         start = (end // DAY - days) * DAY
-    if start > now:
-        raise UsageError("the start date is in the future")
-    if end < start:
-        raise UsageError("the end date is before the start date")
+    check_range(start, end, now)
     if not args.quiet:
         first, last = (format_time(x, "%Y-%m-%d %H:%M", utc=True) for x in (start, end))
         client.env.note(f"from {first} to {last} UTC")
     return start, end
 
 
-def newer_bills(path: str, filters: Row, **params: str) -> Call:
-    """Return the call for a list of invoices or charges."""
-    params = {"select_filters": json.dumps(filters), **params}
-    return Call("GET", path, params=params, exact=True)
+NEWER_COLUMNS = (
+    Column("ID", "id|invoice_id", "s", "id of the invoice", essential=True),
+    Column("Type", "type", "", "credit, transfer, …; instance, volume, serverless"),
+    Column("Start", at("start", DATE, utc=True), "", "UTC", essential=True),
+    Column("End", at("end", DATE, utc=True), "", "UTC; of an invoice: paid"),
+    Column("$(-_is_paid_in)", "amount", ".3f", "dollars", essential=True),
+    Column("Source", "source", "", "contract, or how it was paid", essential=True),
+    Column("Endpoint", "endpoint_id", "", "id of the endpoint"),
+    Column("Workergroup", "workergroup_id", "", "id of the workergroup"),
+    Column("Label", "label", "", "label of the instance"),
+    Column("Description", "description", "", "what it is", essential=True),
+)
+OTHER_COLUMNS = {"invoices": ("Endpoint", "Workergroup", "Label"), "charges": ("ID",)}
+
+
+def with_items(rows: list[Row], depth: int = 0) -> Iterator[Row]:
+    """Yield rows, each with the rows that it is made up of below it, indented."""
+    for row in rows:
+        text = "· " * depth + str(row.get("description") or "")
+        yield {**with_metadata(row), "description": text}
+        yield from with_items(items_of(row), depth + 1)
 
 
 def show_newer_invoices(client: Client, args: argparse.Namespace) -> Iterator[Shown]:
     """List invoices or charges as the service's newer calls send them."""
-    if args.invoices and args.charges:
-        raise UsageError("--invoices excludes --charges")
+    charges = args.charges or args.charge_type
+    if charges and (args.invoices or args.invoice_type):
+        raise UsageError("choose either invoices (-i, -it) or charges (-c, -ct)")
     start, end = utc_range(client, args, 7)
-    path, field, kind, size = "/api/v1/invoices/", "when", "service", 100
-    kinds = args.invoice_type
-    columns: Sequence[Column] = NEWER_COLUMNS
-    if args.charges:
-        path, field, kind, size = "/api/v0/charges/", "day", "type", 500
-        kinds, columns = args.charge_type, CHARGE_COLUMNS
-    filters: Row = {field: {"gte": start, "lte": end}}
-    if kinds:
-        filters[kind] = {"in": kinds}
-    params = {"latest_first": str(args.latest_first).lower()}
-    if args.charges and args.format == "tree":
-        params["format"] = "tree"
+    params = {"latest_first": json.dumps(args.latest_first)}
     if args.next_token:
         params["after_token"] = args.next_token
-    call = newer_bills(path, filters, **params)
-    rows, last = client.pages(call, "results", args.limit, size)
+    section, types = "invoices", args.invoice_type
+    if charges:
+        section, types = "charges", args.charge_type
+        params["format"] = args.format
+    rows, last = newer_rows(client, section, start, end, types, args.limit, **params)
     nested = args.verbose or args.format == "tree"
-    shown = with_items(rows) if nested else rows
+    shown = with_items(rows) if nested else map(with_metadata, rows)
     value = {**last, "results": rows, "count": len(rows)}
-    yield Table([{**row, "id": row_id(row)} for row in shown], columns, value)
+    others = OTHER_COLUMNS[section]
+    columns = [each for each in NEWER_COLUMNS if each.heading not in others]
+    key = "source" if charges else "id|invoice_id"
+    yield Table(list(shown), columns, value, key)
+    if last.get("next_token") and not args.quiet:
+        client.env.note(f"for more: --next-token {last['next_token']}")
 
 
-def with_items(rows: list[Row], depth: int = 0) -> Iterator[Row]:
-    """Yield rows, each with the rows that it is made up of behind it."""
-    for row in rows:
-        yield {**row, "description": "· " * depth + str(row.get("description") or "")}
-        items = row.get("items")
-        if isinstance(items, list):
-            inner = [item for item in items if isinstance(item, dict)]
-            yield from with_items(inner, depth + 1)
-
-
-def metadata(name: str) -> Callable[[Row, float], object]:
-    """Return a column's source: a field of what a bill says of its contract."""
-
-    def value(row: Row, now: float) -> object:
-        inner = row.get("metadata")
-        return inner.get(name) if isinstance(inner, dict) else None
-
-    return value
-
-
-NEWER_COLUMNS = (
-    Column("ID", "id", "", "id of the invoice", essential=True),
-    Column("Created", at("start", "%Y-%m-%d", utc=True), "", "day in UTC",
-           essential=True),
-    Column("Paid", at("end", "%Y-%m-%d", utc=True), "", "day in UTC"),
-    Column("Type", "type", "", "credit, transfer, payout, refund or reserved"),
-    Column("$(-_is_paid_in)", "amount", ".2f", "dollars; what you paid in is below 0",
-           essential=True),
-    Column("Source", "source", "", "how it was paid"),
-    Column("Description", "description", "", "what it is", essential=True),
-)  # fmt: skip
-CHARGE_COLUMNS = (
-    Column("Type", "type", "", "instance, volume or serverless"),
-    Column("ID", "source", "", "what was charged", essential=True),
-    Column("$", "amount", ".3f", "dollars charged", essential=True),
-    Column("Start", at("start", "%Y-%m-%d", utc=True), "", "day in UTC",
-           essential=True),
-    Column("End", at("end", "%Y-%m-%d", utc=True), "", "day in UTC"),
-    Column("Endpoint", metadata("endpoint_id"), "", "id of the endpoint"),
-    Column("Workergroup", metadata("workergroup_id"), "", "id of the workergroup"),
-    Column("Label", metadata("label"), "", "label of the instance"),
-    Column("Description", "description", "", "what it is", essential=True),
-)  # fmt: skip
-GROUPINGS: dict[str, Callable[[Row, float], object]] = {
-    "instance": lambda row, now: row.get("source"),
-    "label": metadata("label"),
-    "template": metadata("template_id"),
-}
+# Which field charges are summed up by; days are asked for one by one.
+GROUPINGS = {
+    "instance": "source", "label": "label", "day": "day", "template": "template_id"
+}  # fmt: skip
 SUM_COLUMNS = (
     Column("By", "by", "", "instance, label, day or template", essential=True),
     Column("$", "amount", ".2f", "dollars charged", essential=True),
     Column("Share%", "share", ".1f", "share of the total, %", 100, essential=True),
-    Column("Bar", lambda row, now: bar(row["bar"]), "", "the sum beside the highest",
-           essential=True),
-)  # fmt: skip
+    Column("Bar", "bar", "", "the sum beside the highest", essential=True),
+)
+
+
+def charges_by(client: Client, by: str, start: int, end: int) -> dict[str, Decimal]:
+    """Return sums of charges, the highest first, or of days in their order."""
+    from decimal import Decimal
+
+    spans = [(start, end)]
+    if by == "day":  # contracts go over several: each day is asked for by itself
+        days = range(start // DAY * DAY, end + 1, DAY)
+        spans = [(max(start, day), min(end, day + DAY - 1)) for day in days]
+    sums: dict[str, Decimal] = {}
+    for first, last in spans:
+        day = format_time(first, DATE, utc=True)
+        client.env.progress(f"charges from {day} on")
+        for row in newer_rows(client, "charges", first, last)[0]:
+            fields = {**with_metadata(row), "day": day}
+            name = cell(fields.get(GROUPINGS[by]), last=True)
+            amount = parse_amount(row.get("amount")) or Decimal(0)
+            sums[name] = sums.get(name, Decimal(0)) + amount
+    if by == "day":
+        return sums
+    return dict(sorted(sums.items(), key=lambda item: item[1], reverse=True))
+
+
+def show_charges(client: Client, args: argparse.Namespace) -> Iterator[Shown]:
+    """Show sums of charges, on a terminal with bars, then the total on stderr."""
+    from decimal import Decimal
+
+    sums = charges_by(client, args.by, *utc_range(client, args, 30))
+    whole, most = sum(sums.values(), Decimal(0)), max(sums.values(), default=0)
+    rows: list[Row] = [
+        {"by": name, "amount": float(part), "share": float(part / (whole or 1))}
+        for name, part in sums.items()
+    ]
+    bars = [{**row, "bar": bar(row["amount"] / float(most or 1))} for row in rows]
+    columns = (Column(args.by.title(), "by", essential=True), *SUM_COLUMNS[1:])
+    shown = columns if client.env.on_terminal() else columns[:-1]
+    yield Table(bars, shown, rows, "by")
+    if not args.quiet:
+        cents, rounded = format_cents(whole)
+        client.env.note(f"total: {cents} USD{rounded}")
+
+
 DEPOSIT_COLUMNS = (
     Column("Deposit_$", "refundable_deposit", ".2f", "refundable", essential=True),
     Column("Discount_$", "total_discount", ".2f", "discount so far", essential=True),
     Column("Months", "discount_months", "", "length of the discount", essential=True),
 )
-
-
-def charges_between(client: Client, start: int, end: int) -> list[Row]:
-    """Return the charges of a range in unix seconds."""
-    call = newer_bills("/api/v0/charges/", {"day": {"gte": start, "lte": end}})
-    return client.pages(call, "results", size=500)[0]
-
-
-def charges_by(
-    client: Client, by: str, start: int, end: int
-) -> Iterator[tuple[str, Row]]:
-    """Yield charges with the group that each belongs to. A contract goes over several
-    days, so that each day is asked for by itself."""
-    if by != "day":
-        for row in charges_between(client, start, end):
-            yield cell(GROUPINGS[by](row, 0)), row
-        return
-    for first in range(start // DAY * DAY, end + 1, DAY):
-        date = time.strftime("%Y-%m-%d", time.gmtime(first))
-        client.env.progress(date)
-        last = min(end, first + DAY - 1)
-        for row in charges_between(client, max(start, first), last):
-            yield date, row
-
-
-def show_charges(client: Client, args: argparse.Namespace) -> Iterator[Shown]:
-    """Sum up what was charged, the most expensive first (days in their order)."""
-    from decimal import Decimal
-
-    start, end = utc_range(client, args, 30)
-    sums: dict[str, Decimal] = {}
-    for name, row in charges_by(client, args.by, start, end):
-        amount = parse_amount(row.get("amount")) or Decimal(0)
-        sums[name] = sums.get(name, Decimal(0)) + amount
-    names = sorted(sums)
-    if args.by != "day":
-        names.sort(key=sums.__getitem__, reverse=True)
-    whole = sum(sums.values(), Decimal(0))
-    most = max(sums.values(), default=Decimal(0))
-    rows: list[Row] = [{"by": name, "amount": float(sums[name])} for name in names]
-    for row in rows:
-        row["share"] = float(sums[row["by"]] / whole) if whole else 0.0
-    value = [dict(row) for row in rows]
-    for row in rows:
-        row["bar"] = float(sums[row["by"]] / most) if most > 0 else 0.0
-    columns = (Column(args.by.title(), "by", essential=True), *SUM_COLUMNS[1:])
-    shown = columns if client.env.on_terminal() else columns[:-1]
-    yield Table(rows, shown, value, key="by")
-    if not args.quiet:
-        client.env.note(f"total: {whole:,.2f} USD")
-
-
-UTC_RANGE = (
-    Arg("-s --start-date", "first day in UTC, or unix seconds", utc_start),
-    Arg("-e --end-date", "last day in UTC, included, or unix seconds", utc_end),
-)
-INVOICE_TYPES = Choice("invoice type", "transfers=transfer", "stripe=stripe_payments",
-    "bitpay", "coinbase", "crypto.com", "reserved=instance_prepay",
-    "payout-paypal=paypal_manual", "payout-wise=wise_manual")  # fmt: skip
-CHARGE_TYPES = Choice("charge type", "instance", "volume", "serverless", "i=instance",
-    "v=volume", "s=serverless")  # fmt: skip
 BILLS_ARGS = (
     Arg("-s --start_date", "from this date on: 2026-02-03, 2026-02, ...", start_date),
     Arg("-e --end_date", "up to this date, its last second included", end_date),
     Arg("-c --only_charges", "no payments", bool),
     Arg("-p --only_credits", "only payments", bool),
 )
+UTC_RANGE = (
+    Arg("-s --start-date", "first day in UTC, or unix seconds",
+        lambda text: parse_date(text, utc=True)),
+    Arg("-e --end-date", "last day in UTC, included, or unix seconds",
+        lambda text: parse_date(text, last=True, utc=True)),
+)  # fmt: skip
+INVOICE_TYPES = Choice("invoice type", "transfers=transfer", "stripe=stripe_payments",
+    "bitpay", "coinbase", "crypto.com", "reserved=instance_prepay",
+    "payout-paypal=paypal_manual", "payout-wise=wise_manual")  # fmt: skip
+CHARGE_TYPES = Choice("charge type", "instance", "volume", "serverless", "i=instance",
+    "v=volume", "s=serverless")  # fmt: skip
 BILLING_COMMANDS = (
     Command("show invoices", "list charges and payments", show_invoices,
         *BILLS_ARGS, *LISTING_ARGS,
-        example="show invoices -s 2026-01 -e 2026-03", columns=INVOICE_COLUMNS,
-    ),
+        example="show invoices -s 2026-01 -e 2026-03", columns=INVOICE_COLUMNS),
     Command("show invoices-v1", "list invoices or charges with their metadata",
         show_newer_invoices,
         Arg("-i --invoices", "invoices and payments (the default)", bool),
@@ -5860,20 +5797,17 @@ BILLING_COMMANDS = (
         Arg("-v --verbose", "with what each row is made up of", bool),
         Arg("-f --format", "table, or tree: serverless charges by endpoint",
             Choice("format", "table", "tree"), default="table"),
-        *LISTING_ARGS, example="show invoices-v1 --charges -s 2026-05 -e 2026-05",
-        columns=CHARGE_COLUMNS,
-    ),
+        *LISTING_ARGS, columns=NEWER_COLUMNS,
+        example="show invoices-v1 --charges -s 2026-05 -e 2026-05"),
     Command("show charges", "sum up charges: what costs the most?", show_charges,
         Arg("--by", "instance (the default), label, day or template",
-            Choice("grouping", *GROUPINGS, "day"), default="instance"),
-        *UTC_RANGE, *LISTING_ARGS,
-        example="show charges -s 2026-05 -e 2026-05 --by label", columns=SUM_COLUMNS,
-    ),
+            Choice("grouping", *GROUPINGS), default="instance"),
+        *UTC_RANGE, *LISTING_ARGS, columns=SUM_COLUMNS,
+        example="show charges -s 2026-05 -e 2026-05 --by label"),
     Command("show deposit", "show the deposit of a reserved instance",
         Listing("GET /api/v0/instances/balance/{id}/?owner=me", DEPOSIT_COLUMNS,
-            "{refundable_deposit}"),
-        INSTANCE_ID, example="show deposit 5001",
-    ),
+            "{refundable_deposit}", key="refundable_deposit"),
+        INSTANCE_ID, example="show deposit 5001"),
 )  # fmt: skip
 
 
@@ -5883,9 +5817,9 @@ BILLING_COMMANDS = (
 WIDTH, HEIGHT, LEFT, RIGHT = 595, 842, 48, 547
 TOP, BOTTOM = 786, 58  # the part of a page that tables may fill
 LEADING, BELOW = 10.2, 5  # from line to line; below the last line of a row
-BAR_LEFT, BAR_ROOM, ABOVE_BAR = 100, 240, 1.8
+BAR_LEFT, BAR_ROOM = 100, 240
 WIDE = (LEFT - 6, RIGHT + 6)  # boxes stand out beyond texts
-TALLEST, SUMS_HEIGHT = 12, 30  # lines of a row kept together; what sums need
+SUMS_HEIGHT = 30
 
 # Red, green and blue from 0 to 1; then size, index of the font (1 is bold), colour.
 INK, GREY, PALE = b".11 .13 .17", b".43 .46 .51", b".955 .965 .98"
@@ -5920,21 +5854,14 @@ if TYPE_CHECKING:  # pragma: no cover - only mypy reads it
     Span = tuple[float, float]
     Style = tuple[float, int, bytes]
     Columns = Sequence[tuple[str, int, int]]
-    # The text of the first cell, text below it, the other cells, and the length of a
-    # bar; None in a table with stripes.
-    TableRow = tuple[str, str, Sequence[str], float | None]
-
-
-def invoice_number(end: int) -> int:
-    """Return the number of an invoice, which is that of the month its range ends in."""
-    year, month = time.localtime(end)[:2]
-    return year * 12 + month - 1
+    # The text of the first cell, text below it, the other cells, the length of a bar.
+    TableRow = tuple[str, str, Sequence[str], float]
 
 
 def invoice_file(number: int, start: int | None, end: int | None, only: str) -> str:
     """Return the file's name; None is an end of the range that was not asked for."""
-    parts = ("invoice", str(number), format_date(start), format_date(end), only)
-    return "_".join(part for part in parts if part) + ".pdf"
+    dates = (format_time(start, DATE), format_time(end, DATE))
+    return "_".join(filter(None, ("invoice", str(number), *dates, only))) + ".pdf"
 
 
 def bill_to(user: Row) -> list[str]:
@@ -5952,29 +5879,28 @@ class Pages:
     `y` is how far down the last page is; `on_page` hears how many there are.
     """
 
-    def __init__(self, texts: list[str], on_page: Callable[[int], object]) -> None:
-        self.load_fonts(texts)
+    def __init__(self, text: str, on_page: Callable[[int], object]) -> None:
+        self.load_fonts(text)
         self.on_page = on_page
         self.pages: list[list[bytes]] = []
         self.y = 0.0
         self.need(HEIGHT)
 
-    def load_fonts(self, texts: list[str]) -> None:
-        """Make the encoding of both fonts from the characters in use.
+    def load_fonts(self, text: str) -> None:
+        """Make the encoding of both fonts for the characters of a text.
 
         ASCII has its own codes; what else Helvetica has gets those from 128 on, as long
-        as they last; the rest shows as '?', and `unshowable` are the texts with such.
+        as they last; the rest, `lacking`, shows as "?".
         """
         from borb.pdf import Standard14Fonts
         from borb.pdf.font.adobe_glyph_list import AdobeGlyphList
         from borb.pdf.primitives import name
 
         self.fonts = [Standard14Fonts.get(x) for x in ("Helvetica", "Helvetica-Bold")]
-        used = {char for x in texts if not x.isascii() for char in x if char > "\x7f"}
-        known = sorted(char for char in used if self.char_width(char, 0))[:128]
-        lacking = used.difference(known)
-        self.unshowable = [x for x in dict.fromkeys(texts) if not lacking.isdisjoint(x)]
-        self.codes = {ord(char): ord("?") for char in lacking}
+        used = sorted({char for char in text if char > "\x7f"})
+        known = [char for char in used if self.char_width(char, 0)][:128]
+        self.lacking = "".join(char for char in used if char not in known)
+        self.codes = {ord(char): ord("?") for char in self.lacking}
         self.codes |= {ord(char): code for code, char in enumerate(known, 128)}
         chars = [*map(chr, range(128)), *known]
         self.widths = [[self.char_width(x, font) for x in chars] for font in (0, 1)]
@@ -6055,30 +5981,24 @@ class Pages:
         self.y -= 6
 
     def table(self, title: str, columns: Columns, rows: Sequence[TableRow]) -> None:
-        """Draw headings and rows; the last row leaves room for sums.
-
-        Only a row of more than TALLEST lines may go over to the next page.
-        """
+        """Draw headings and rows, each on one page, the last one with its sums."""
         self.headings(title, columns)
+        room = columns[0][2]
         for index, (first, below, others, bar) in enumerate(rows):
-            lines = [(text, BODY) for text in self.wrap(first, columns[0][2])]
-            lines += [(text, FAINT) for text in self.wrap(below, columns[0][2])]
-            above = 0 if bar is None else ABOVE_BAR
+            lines = [(text, BODY) for text in self.wrap(first, room)]
+            lines += [(text, FAINT) for text in self.wrap(below, room)]
+            height = len(lines) * LEADING + BELOW
             ahead = SUMS_HEIGHT if index + 1 == len(rows) else 0
-            for start in range(0, len(lines), TALLEST):
-                part = lines[start : start + TALLEST]
-                height = above + len(part) * LEADING + BELOW
-                if self.need(height + ahead):
-                    self.headings(f"{title} (continued)", columns)
-                if bar:
-                    self.box(above + 3.7, 8, ACCENT, (BAR_LEFT, BAR_LEFT + bar))
-                elif bar is None and index % 2:
-                    self.box(0, height, PALE)
-                self.y -= above
-                for text, style in part:
-                    self.line(LEADING, style, columns, text, *others)
-                    others = ()  # they stand beside the first line
-                self.y -= BELOW
+            if self.need(height + ahead):
+                self.headings(f"{title} (continued)", columns)
+            if index % 2:
+                self.box(0, height, PALE)
+            if bar:
+                self.box(3.7, 8, ACCENT, (BAR_LEFT, BAR_LEFT + bar))
+            for text, style in lines:
+                self.line(LEADING, style, columns, text, *others)
+                others = ()  # they stand beside the first line
+            self.y -= BELOW
 
     def sums(self, columns: Columns, *texts: str) -> None:
         """Draw a row of sums below a rule."""
@@ -6094,14 +6014,13 @@ class Invoice(Pages):
         self, statement: Statement, user: Row, on_page: Callable[[int], object]
     ) -> None:
         self.statement, self.lines = statement, statement.shown
-        self.number, self.bill_to = invoice_number(statement.end), bill_to(user)
+        year, month = time.localtime(statement.end)[:2]
+        self.number = year * 12 + month - 1
         self.titles = [SECTIONS[section] for section in statement.sections]
         self.created = time.localtime(statement.now)
-        self.period = one_line(statement.period)
-        texts = [*self.bill_to, self.period]  # all that may have any characters
-        for line in self.lines:
-            texts += (line.item, line.detail)
-        super().__init__(texts, on_page)
+        self.bill_to = bill_to(user)
+        texts = [line.item + line.detail for line in self.lines]
+        super().__init__("".join([*self.bill_to, *texts]), on_page)
         self.head()
         for section in statement.sections:
             self.section(section)
@@ -6145,7 +6064,7 @@ class Invoice(Pages):
         self.line(20, FAINT, columns, *(heading for heading, _, _ in columns))
         self.line(21, (17, 1, INK), columns[1:], cents)
         self.line(0, FIGURE, columns[2:], *self.subtotals(self.lines))
-        first, _, last = self.period.partition(" to ")
+        first, _, last = self.statement.period.partition(" to ")
         self.line(-LEADING / 2, BODY, columns, first)
         self.line(LEADING + 1, BODY, columns, f"to {last}")
         self.y = bottom
@@ -6158,7 +6077,7 @@ class Invoice(Pages):
             numbers = (line.quantity, line.rate)
             cells = [line.date or "-", *(format_amount(x, "") for x in numbers)]
             cells.append(format_amount(line.amount))
-            rows.append((line.item, line.detail, cells, None))
+            rows.append((line.item, line.detail, cells, 0))
         if rows:
             self.need(90)
             self.table(title, ITEM_COLUMNS, rows)
@@ -6192,15 +6111,16 @@ class Invoice(Pages):
             self.y -= 30
         cents, rounded = format_cents(total(self.lines))
         self.sums(EDGES, f"Grand total (USD{rounded})", cents)
-        self.line(0, FAINT, EDGES, f"All amounts are in US dollars. {' '.join(TERMS)}.")
+        self.y += LEADING + 1
+        notes = [f"All amounts are in US dollars. {' '.join(TERMS)}."]
         not_billed = self.statement.not_billed()
         if self.statement.reaches_today and not_billed is not None:
-            text = f"Charges not billed yet: {format_amount(not_billed)}."
-            self.line(LEADING + 1, FAINT, EDGES, text)
+            notes.append(f"Charges not billed yet: {not_billed:,f}.")
         unread = sum(line.amount is None for line in self.lines)
         if unread:
-            text = f"Rows without a readable amount, in no sum: {unread}."
-            self.line(LEADING + 1, FAINT, EDGES, text)
+            notes.append(f"Rows without a readable amount, in no sum: {unread}.")
+        for note in notes:
+            self.line(LEADING + 1, FAINT, EDGES, note)
 
     def margins(self) -> None:
         """Draw the foot of each page, and the head of each but the first."""
@@ -6218,16 +6138,15 @@ class Invoice(Pages):
 
     def info(self) -> dict[str, str]:
         """Return what the file says of itself; its producer stays borb, as licensed."""
-        from borb.pdf.primitives import hexstr
-
-        info = {"Title": f"Invoice {self.number}", "Author": ISSUER[0]}
-        info["Subject"] = f"{' and '.join(self.titles)}, {self.period}"
-        # In hexadecimal, because borb does not escape text and fails beyond Latin-1.
-        for key, text in info.items():
-            info[key] = hexstr(f"\ufeff{text}".encode("utf-16-be").hex())
         zone = time.strftime("%z", self.created)
         date = time.strftime("D:%Y%m%d%H%M%S", self.created) + f"{zone[:3]}'{zone[3:]}'"
-        return {**info, "CreationDate": date, "ModDate": date}
+        return {
+            "Title": f"Invoice {self.number}",
+            "Author": ISSUER[0],
+            "Subject": " and ".join(self.titles),
+            "CreationDate": date,
+            "ModDate": date,
+        }
 
     def as_file(self) -> bytes:
         """Return the invoice as a PDF file."""
@@ -6237,23 +6156,22 @@ class Invoice(Pages):
         from borb.pdf import PDF, Document, Page
         from borb.pdf.primitives import hexstr, name
 
-        document, digest = Document(), hashlib.sha256()
+        document = Document()
         for operators in self.pages:
             page = Page()
             contents = page["Contents"]
             contents["DecodedBytes"] = b"\n".join(operators)
-            digest.update(contents["DecodedBytes"])
             # borb's writer takes time by the square of the number of values, so that
             # a page keeps no more than it must and inherits the rest.
             page.clear()
             page.update(Type=name("Page"), Contents=contents)
             document.append_page(page)
-        trailer = document["Trailer"]
+        trailer, digest = document["Trailer"], hashlib.sha256(repr(self.pages).encode())
         trailer["ID"] = [hexstr(digest.hexdigest()[:32])] * 2
         trailer["Info"].update(self.info())
-        fonts = {f"F{index}": font for index, font in enumerate(self.fonts)}
         trailer["Root"]["Pages"].update(
-            Resources={"Font": fonts}, MediaBox=[0, 0, WIDTH, HEIGHT]
+            Resources={"Font": {"F0": self.fonts[0], "F1": self.fonts[1]}},
+            MediaBox=[0, 0, WIDTH, HEIGHT],
         )
         stream = io.BytesIO()
         PDF.write(what=document, where_to=stream)
@@ -6261,7 +6179,7 @@ class Invoice(Pages):
 
 
 def load_borb() -> None:
-    """Import borb, and keep it to its task. Raise UsageError when it isn't there."""
+    """Import borb, and keep it to its task. Raises UsageError without it."""
     try:
         from borb.pdf import UsageStatistics
     except ImportError:
@@ -6271,38 +6189,29 @@ def load_borb() -> None:
     UsageStatistics.opt_out()
 
 
-MANY_ROWS = 2000  # from here on a PDF takes long enough to show progress
 STDOUT = ("-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
 
 
 def generate_pdf(client: Client, args: argparse.Namespace) -> Iterator[Result | bytes]:
-    """Draw an invoice; tell where it is, or yield the file if it's for stdout."""
-    to_stdout = args.output in STDOUT
-    if to_stdout and args.raw:
+    """Draw an invoice; tell where it is, or yield the file if it is for stdout."""
+    if args.raw and args.output in STDOUT:
         raise UsageError("--raw excludes --output -: there is one stdout")
     if not args.dry_run:
         load_borb()
     statement, env = fetch_statement(client, args), client.env
-
-    def on_page(number: int) -> None:
-        if len(statement.shown) > MANY_ROWS:
-            env.progress(f"page {number}")
-
-    invoice = Invoice(statement, find_user(client), on_page)
-    if not args.quiet:
-        for text in invoice.unshowable:
-            env.note(f"characters the PDF font lacks, shown as '?': {text}")
+    user = find_user(client)
+    invoice = Invoice(statement, user, lambda number: env.progress(f"page {number}"))
+    if invoice.lacking and not args.quiet:
+        env.note(f"characters the PDF font lacks, shown as '?': {invoice.lacking}")
     content = invoice.as_file()
-    if to_stdout:
+    if args.output in STDOUT:
         yield content
         return
     ends = args.start_date, args.end_date
     path = args.output or invoice_file(invoice.number, *ends, statement.only)
     write_file(path, content)
-    count, sum_text = len(statement.shown), f"{total(statement.shown):f}"
-    pages = len(invoice.pages)
-    value = {"path": path, "pages": pages, "rows": count, "total": sum_text}
-    yield Result(value, path)
+    value = {"path": path, "pages": len(invoice.pages), "rows": len(statement.shown)}
+    yield Result({**value, "total": f"{total(statement.shown):f}"}, path)
 
 
 PDF_COMMANDS = (
@@ -6310,8 +6219,7 @@ PDF_COMMANDS = (
         generate_pdf, *BILLS_ARGS,
         Arg("-q --quiet", "no notes on stderr", bool),
         Arg("-o --output", "the file to write; - is stdout", file_name),
-        example="generate pdf-invoices -s 2026-01 -e 2026-03",
-    ),
+        example="generate pdf-invoices -s 2026-01 -e 2026-03"),
 )  # fmt: skip
 
 

@@ -634,9 +634,8 @@ def test_text_that_the_pdf_cannot_show_is_named(
 ) -> None:
     box.market.user["fullname"] = "Łukasz 東京\x1b"
     ran = run("generate", "pdf-invoices", "-e", "2020")
-    msg = "characters the PDF font lacks, shown as '?': Łukasz 東京"
+    msg = "characters the PDF font lacks, shown as '?': 京東"
     assert f"vast.py: {msg}\n" in ran.err
-    assert "Český" not in ran.err
 
 
 @pytest.mark.parametrize("fault", ["invoices", "user"])

@@ -68,7 +68,8 @@ def test_dates(run: Program, box: Sandbox) -> None:
     for words, why in (
         (["-s", "2099"], "the start date is in the future"),
         (["-s", "2026-03", "-e", "2026-02"], "the end date is before the start date"),
-        (["-i", "-c"], "--invoices excludes --charges"),
+        (["-i", "-c"], "choose either invoices (-i, -it) or charges (-c, -ct)"),
+        (["-it", "stripe", "-ct", "i"], "choose either invoices (-i, -it) or charges"),
     ):
         count = len(box.calls)
         ran = run("show", "invoices-v1", *words)
