@@ -5382,12 +5382,6 @@ def parse_amount(value: object, fewest: int = 2) -> Decimal | None:
     return number or abs(number)  # there is no -0.00
 
 
-def parse_time(value: object) -> int | None:
-    """Return unix seconds without their fraction, None for anything else."""
-    seconds = as_number(str(value))
-    return int(seconds) if seconds is not None and 0 <= seconds < LAST_SECOND else None
-
-
 def format_amount(value: Decimal | None, unknown: str = "-") -> str:
     """Return an amount as text such as 1,234.50."""
     return unknown if value is None else f"{value:,f}"
@@ -5439,8 +5433,8 @@ class Line:
     """
 
     def __init__(self, row: Row) -> None:
-        times = [parse_time(row.get(key)) for key in ("timestamp", "start", "end")]
-        known = [seconds for seconds in times if seconds is not None]
+        times = [as_number(str(row.get(key))) for key in ("timestamp", "start", "end")]
+        known = [int(x) for x in times if x is not None and 0 <= x < LAST_SECOND]
         fields = with_metadata(row)
         amount = parse_amount(row.get("amount"))
         self.row = row
@@ -5874,14 +5868,11 @@ def bill_to(user: Row) -> list[str]:
 
 
 class Pages:
-    """Pages in Helvetica, each a list of PDF operators, filled from the top.
+    """Pages in Helvetica, each a list of PDF operators, filled from the top; `y` is
+    how far down the last page is."""
 
-    `y` is how far down the last page is; `on_page` hears how many there are.
-    """
-
-    def __init__(self, text: str, on_page: Callable[[int], object]) -> None:
+    def __init__(self, text: str) -> None:
         self.load_fonts(text)
-        self.on_page = on_page
         self.pages: list[list[bytes]] = []
         self.y = 0.0
         self.need(HEIGHT)
@@ -5925,7 +5916,6 @@ class Pages:
         self.page: list[bytes] = []
         self.pages.append(self.page)
         self.y = float(TOP)
-        self.on_page(len(self.pages))
         return True
 
     def measure(self, text: str, style: Style) -> tuple[bytes, float]:
@@ -6010,9 +6000,7 @@ class Pages:
 class Invoice(Pages):
     """A statement drawn as an invoice to a user of the service."""
 
-    def __init__(
-        self, statement: Statement, user: Row, on_page: Callable[[int], object]
-    ) -> None:
+    def __init__(self, statement: Statement, user: Row) -> None:
         self.statement, self.lines = statement, statement.shown
         year, month = time.localtime(statement.end)[:2]
         self.number = year * 12 + month - 1
@@ -6020,7 +6008,7 @@ class Invoice(Pages):
         self.created = time.localtime(statement.now)
         self.bill_to = bill_to(user)
         texts = [line.item + line.detail for line in self.lines]
-        super().__init__("".join([*self.bill_to, *texts]), on_page)
+        super().__init__("".join([*self.bill_to, *texts]))
         self.head()
         for section in statement.sections:
             self.section(section)
@@ -6136,18 +6124,6 @@ class Invoice(Pages):
             number_text = f"Page {number} of {len(self.pages)}"
             self.line(0, FOOT, EDGES, ", ".join(ISSUER), number_text)
 
-    def info(self) -> dict[str, str]:
-        """Return what the file says of itself; its producer stays borb, as licensed."""
-        zone = time.strftime("%z", self.created)
-        date = time.strftime("D:%Y%m%d%H%M%S", self.created) + f"{zone[:3]}'{zone[3:]}'"
-        return {
-            "Title": f"Invoice {self.number}",
-            "Author": ISSUER[0],
-            "Subject": " and ".join(self.titles),
-            "CreationDate": date,
-            "ModDate": date,
-        }
-
     def as_file(self) -> bytes:
         """Return the invoice as a PDF file."""
         import hashlib
@@ -6168,7 +6144,12 @@ class Invoice(Pages):
             document.append_page(page)
         trailer, digest = document["Trailer"], hashlib.sha256(repr(self.pages).encode())
         trailer["ID"] = [hexstr(digest.hexdigest()[:32])] * 2
-        trailer["Info"].update(self.info())
+        zone = time.strftime("%z", self.created)
+        date = time.strftime("D:%Y%m%d%H%M%S", self.created) + f"{zone[:3]}'{zone[3:]}'"
+        trailer["Info"].update(
+            Title=f"Invoice {self.number}", Author=ISSUER[0],
+            Subject=" and ".join(self.titles), CreationDate=date, ModDate=date,
+        )  # fmt: skip
         trailer["Root"]["Pages"].update(
             Resources={"Font": {"F0": self.fonts[0], "F1": self.fonts[1]}},
             MediaBox=[0, 0, WIDTH, HEIGHT],
@@ -6200,7 +6181,8 @@ def generate_pdf(client: Client, args: argparse.Namespace) -> Iterator[Result | 
         load_borb()
     statement, env = fetch_statement(client, args), client.env
     user = find_user(client)
-    invoice = Invoice(statement, user, lambda number: env.progress(f"page {number}"))
+    env.progress(f"drawing {len(statement.shown)} rows")
+    invoice = Invoice(statement, user)
     if invoice.lacking and not args.quiet:
         env.note(f"characters the PDF font lacks, shown as '?': {invoice.lacking}")
     content = invoice.as_file()

@@ -104,11 +104,10 @@ def lines_of(rows: Iterable[Row], *arguments: Any) -> list[vast.Line]:
 def invoice(
     rows: Iterable[Row],
     user: Row | None = None,
-    on_page: Callable[[int], object] = id,
     **more: Any,
 ) -> vast.Invoice:
     """An invoice over all of the rows."""
-    return vast.Invoice(statement(rows, **more), user or {}, on_page)
+    return vast.Invoice(statement(rows, **more), user or {})
 
 
 def pdf_of(rows: Iterable[Row], user: Row | None = None, **more: Any) -> bytes:
@@ -590,7 +589,7 @@ def test_one_line(value: object, text: str) -> None:
 
 def in_use(text: str) -> vast.Pages:
     """Pages whose texts have these characters, at most 128 beyond ASCII."""
-    return vast.Pages(text, id)
+    return vast.Pages(text)
 
 
 def test_all_that_helvetica_has() -> None:
@@ -1019,13 +1018,6 @@ def test_two_objects_for_each_page() -> None:
     assert len(more.objects) - len(few.objects) == 2 * pages
 
 
-def test_progress_is_told() -> None:
-    heard: list[int] = []
-    made = invoice(many(200), on_page=heard.append)
-    assert heard == list(range(1, len(made.pages) + 1))
-    assert len(heard) > 4
-
-
 def test_without_borb(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "borb.pdf", None)
     with pytest.raises(vast.UsageError, match=r"pip install 'borb>=3\.0\.9,<4'"):
@@ -1053,7 +1045,7 @@ if "let borb" in sys.argv:
 statement = vast.Statement(0, 1, 1)
 statement.fill([{"amount": 1, "timestamp": 1}])
 vast.load_borb()
-assert vast.Invoice(statement, {}, id).as_file().startswith(b"%PDF-")
+assert vast.Invoice(statement, {}).as_file().startswith(b"%PDF-")
 print("signals as they were" if handlers() == before else "takes signals")
 """
 
