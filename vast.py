@@ -2880,7 +2880,7 @@ def video_memory(row: Row, now: float) -> object:
     """Return the MB of memory of all GPUs of an offer."""
     total, one, gpus = (row.get(k) for k in ("gpu_total_ram", "gpu_ram", "num_gpus"))
     if total is None and isinstance(one, (int, float)) and isinstance(gpus, int):
-        return one * gpus
+        return one * gpus if abs(gpus) < 1e6 else None  # more is no number of GPUs
     return total
 
 
@@ -4432,6 +4432,8 @@ def the_template(client: Client, args: argparse.Namespace) -> Row:
     if not rows:
         raise VastError(f"there is no template {args.id}", "not_found")
     args.id, args.title = rows[0].get("id"), rows[0].get("name")
+    if not isinstance(args.id, int):
+        raise VastError("the response has no template in it", BAD_REPLY)
     return rows[0]
 
 

@@ -183,7 +183,7 @@ def test_a_listing_with_a_query_and_something_after(run: Program, plan: Plan) ->
     make("show things", listing)
     rows = [{"id": 1, "name": "Alpha Beta"}, {"id": 2, "name": None}]
     plan("ssh_keys", json_reply(rows), last=True)
-    ran = run("show", "things", "name=alpha_beta", "-q")
+    ran = run("show", "things", "name=Alpha_Beta", "-q")
     assert ran == Ran(0, "1\n", "vast.py: 1 in all\n")
     assert run("show", "things", "ID>1", "-q").out == "2\n"
     assert run("show", "things", "nmae=x").status == 2
