@@ -243,6 +243,11 @@ class Column:
             values = [row.get(other) if v is None else v for row, v in pairs]
         return values
 
+    def cells(self, rows: Sequence[Row], now: float, last: bool) -> list[str]:
+        """Return the column's cells, see `cell`."""
+        values = self.values(rows, now)
+        return [cell(value, self.format, self.scale, last) for value in values]
+
 
 class Table:
     """Rows to show; `value` is what `--raw` prints instead of the rows themselves.
@@ -390,20 +395,6 @@ def cell(value: object, format: str = "", scale: float = 1, last: bool = False) 
     return text if last else text.replace(" ", "_")
 
 
-def cells(column: Column, values: list[Any], last: bool) -> list[str]:
-    """Return a column's values as cells. Plain numbers are formatted in one go, which
-    saves 6 % of the time of 10,000 offers."""
-    format, scale = column.format, column.scale
-    if format and set(map(type, values)) <= {float, int, type(None)}:
-        try:
-            return [
-                "-" if value is None else format % (value * scale) for value in values
-            ]
-        except (OverflowError, ValueError):
-            pass
-    return [cell(value, format, scale, last) for value in values]
-
-
 def fit(
     columns: Sequence[Column], texts: list[list[str]], room: int
 ) -> tuple[list[int], list[int]]:
@@ -438,8 +429,7 @@ def table_text(
     """Return rows as lines of cells, two spaces apart, and how many columns were
     dropped to fit into `room` columns of a terminal (None: any number)."""
     texts = [
-        [column.heading] * heading
-        + cells(column, column.values(rows, now), index == len(columns) - 1)
+        [column.heading] * heading + column.cells(rows, now, index == len(columns) - 1)
         for index, column in enumerate(columns)
     ]
     if room is None:
@@ -2027,6 +2017,8 @@ class Request(Kind):
         if not client.env.can_ask():  # before anything is looked up for the question
             client.env.confirm("", required=self.required)
             return
+        # A function may also complete the arguments, which `typed` names.
+        question = self.ask if isinstance(self.ask, str) else self.ask(client, args)
         numbers = ids_of(args)
         plural = self.subject.replace(" {id}", "s {id}", 1)
         subject = plural if len(numbers) > 1 else self.subject
@@ -2034,9 +2026,7 @@ class Request(Kind):
         values["which"] = subject.format_map(values)
         values["said"] = spoken(self.declared, args)
         if isinstance(self.ask, str):
-            question = self.ask.format_map(values)
-        else:
-            question = self.ask(client, args)
+            question = question.format_map(values)
         if question:
             question = f"{when}: {question}" if when else question
             typed = self.typed.format_map(values)
