@@ -2186,10 +2186,9 @@ def schedule_job(
         reply.setdefault("scheduled_job_id", known)
     words = describe_schedule(job)
     done = f"scheduled as job {reply.get('scheduled_job_id', '-')}, {words}"
-    dates = "from %Y-%m-%d %H:%M", "until %Y-%m-%d %H:%M UTC"
-    for name, format in zip(("start_time", "end_time"), dates):
-        done += f" {format_time(job[name], format, utc=True)}"
-    return Result(reply, f"instance {instance}: {done}")
+    for word, name in (("from", "start_time"), ("until", "end_time")):
+        done += f" {word} {format_time(job[name], '%Y-%m-%d %H:%M', utc=True)}"
+    return Result(reply, f"instance {instance}: {done} UTC")
 
 
 def describe_schedule(job: Row) -> str:
