@@ -91,7 +91,10 @@ PROGRAM = "vast.py"  # the name it was started with, see `program`
 
 
 class ExitStatus(IntEnum):
-    """How a command ended; the docstring at the top says when."""
+    """How a command ended; the docstring at the top says when.
+
+    With several ids the highest counts.
+    """
 
     SUCCESS = 0
     REFUSED = 1
@@ -190,21 +193,6 @@ class Signalled(KeyboardInterrupt):
         self.status = ExitStatus(128 + number)
 
 
-# With several ids, the first of these that occurred is the status of the whole.
-GRAVEST = (
-    ExitStatus.HUNG_UP,
-    ExitStatus.TERMINATED,
-    ExitStatus.INTERRUPTED,
-    ExitStatus.UNKNOWN,
-    ExitStatus.UNREACHABLE,
-    ExitStatus.NO_KEY,
-    ExitStatus.NOT_DONE,
-    ExitStatus.USAGE,
-    ExitStatus.REFUSED,
-    ExitStatus.SUCCESS,
-)
-
-
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return "; did you mean 'x'?" for the nearest of the known words, or ""."""
     import difflib
@@ -251,11 +239,14 @@ class Column:
         if name in VARIABLES:
             values = list(map(mask_variables, values))
         for other in others:
-            values = [
-                row.get(other) if value is None else value
-                for row, value in zip(rows, values)
-            ]
+            pairs = zip(rows, values)
+            values = [row.get(other) if v is None else v for row, v in pairs]
         return values
+
+    def cells(self, rows: Sequence[Row], now: float, last: bool) -> list[str]:
+        """Return the column's cells, see `cell`."""
+        values = self.values(rows, now)
+        return [cell(value, self.format, self.scale, last) for value in values]
 
 
 class Table:
@@ -404,20 +395,6 @@ def cell(value: object, format: str = "", scale: float = 1, last: bool = False) 
     return text if last else text.replace(" ", "_")
 
 
-def cells(column: Column, values: list[Any], last: bool) -> list[str]:
-    """Return a column's values as cells. Plain numbers are formatted in one go, which
-    saves 6 % of the time of 10,000 offers."""
-    format, scale = column.format, column.scale
-    if format and set(map(type, values)) <= {float, int, type(None)}:
-        try:
-            return [
-                "-" if value is None else format % (value * scale) for value in values
-            ]
-        except (OverflowError, ValueError):
-            pass
-    return [cell(value, format, scale, last) for value in values]
-
-
 def fit(
     columns: Sequence[Column], texts: list[list[str]], room: int
 ) -> tuple[list[int], list[int]]:
@@ -452,8 +429,7 @@ def table_text(
     """Return rows as lines of cells, two spaces apart, and how many columns were
     dropped to fit into `room` columns of a terminal (None: any number)."""
     texts = [
-        [column.heading] * heading
-        + cells(column, column.values(rows, now), index == len(columns) - 1)
+        [column.heading] * heading + column.cells(rows, now, index == len(columns) - 1)
         for index, column in enumerate(columns)
     ]
     if room is None:
@@ -559,10 +535,11 @@ def without_credentials(value: Any) -> Any:
     if type(value) is dict:
         if not value.keys().isdisjoint(CREDENTIALS):
             value = {k: inner for k, inner in value.items() if k not in CREDENTIALS}
-        if type(value.get("env")) is str:
-            value = {**value, "env": mask_options(value["env"])}
+        for name in VARIABLES:
+            if name in value:
+                value = {**value, name: mask_variables(value[name])}
         nested = {
-            k: without_credentials(mask_variables(inner) if k in VARIABLES else inner)
+            k: without_credentials(inner)
             for k, inner in value.items()
             if type(inner) in NESTED
         }
@@ -1313,8 +1290,7 @@ class Transfer:
         if self.answered or (self.body is not None and self.body.sent):
             raise Failure("no_answer", innermost(error))
         if isinstance(error, ValueError):  # requests' InvalidURL and its like
-            msg = redact(innermost(error))
-            raise UsageError(f"invalid address or proxy: {msg}")
+            raise UsageError(f"invalid address or proxy: {redact(innermost(error))}")
         raise Failure("unreachable", innermost(error))
 
 
@@ -1391,7 +1367,10 @@ class Client:
         """
         base = self.base(call)
         if self.dry_run:
-            raise DryRun(call, self.url(call))
+            from urllib.parse import urlencode
+
+            query = "?" + urlencode(call.params) if call.params else ""
+            raise DryRun(call, base + call.path + query)
         if call.needs_key:
             self.key = self.key or find_key(self.given_key, self.env)
         for name in CA_BUNDLES:
@@ -1473,7 +1452,7 @@ class Client:
         response, body = self.transfer(call, base)
         status = response.status_code
         if status == 429:
-            slug, msg = self.error_parts(body)
+            slug, msg, _ = self.error_parts(body)
             if slug in REFUSED_429 or "already sent" in msg:
                 raise VastError(msg, slug, status)
             text = body.decode("utf-8", "replace")
@@ -1528,16 +1507,11 @@ class Client:
             if early > 0:
                 self.env.sleep(early)
         self.last[endpoint] = self.env.monotonic()
-        body, headers = None, {}
+        request: Row = {"method": call.method, "url": base + call.path}
+        request["params"], body = call.params, None
         if call.body is not None or not call.read:  # it notices when a change is sent
             body = Body(json.dumps(call.body or {}).encode())
-            headers["Content-Type"] = "application/json"
-        request = {
-            "method": call.method,
-            "url": base + call.path,
-            "params": call.params,
-            "headers": headers,
-        }
+            request["headers"] = {"Content-Type": "application/json"}
         return Transfer(self.http, request, body).finish(self.env.monotonic)
 
     def fetch(self, url: str) -> tuple[int, str]:
@@ -1561,8 +1535,9 @@ class Client:
             request.headers["Authorization"] = f"Bearer {self.key}"
         return request
 
-    def error_parts(self, body: bytearray) -> tuple[str, str]:
-        """Return the slug and the message of an error's body, whatever it looks like.
+    def error_parts(self, body: bytearray) -> tuple[str, str, object]:
+        """Return the slug and the message of an error's body, whatever it looks like,
+        and the body itself if it was JSON.
 
         The service may repeat the key: it is redacted before anything is cut.
         """
@@ -1571,10 +1546,11 @@ class Client:
             reply = json.loads(text)
         except (ValueError, RecursionError):
             reply = None
-        if isinstance(reply, str) and reply:
-            return "", redact(reply, self.key)[:200]
+        if isinstance(reply, str):
+            text = redact(reply, self.key)
         if not isinstance(reply, dict):
-            return "", " ".join(re.sub("<[^>]*>", " ", text[:2000]).split())[:200]
+            plain = re.sub("<[^>]*>", " ", text[:2000])
+            return "", " ".join(plain.split())[:200], reply
         names = ("msg", "message", "error_msg", "detail", "error")
         parts = (reply.get(key) for key in names)
         slug = str(reply.get("error") or "")
@@ -1582,11 +1558,11 @@ class Client:
         if slug and re.fullmatch(r"\w+", slug):
             msg = msg.removeprefix(f"{slug}:").strip() or msg
         msg = re.sub(r"^no_such_ask:?\s*", "", msg) or msg
-        return redact(slug, self.key), redact(msg, self.key)
+        return redact(slug, self.key), redact(msg, self.key), reply
 
     def refusal(self, body: bytearray, status: int) -> VastError:
         """Return the error for a refusal, in the service's own words."""
-        slug, msg = self.error_parts(body)
+        slug, msg, reply = self.error_parts(body)
         msg = msg or f"the service refused (HTTP {status})"
         login = re.search("requires login|log in again|invalid user key", msg, re.I)
         denied = status == 401 and slug != "invalid_backup_code"
@@ -1595,18 +1571,8 @@ class Client:
             hint = f"run: {PROGRAM} tfa login" if two_factor else key_hint()
             return NoKey(f"{msg.rstrip('.')}; {hint}", http=status)
         error = VastError(msg, slug, status)
-        try:
-            error.reply = json.loads(body)
-        except (ValueError, RecursionError):
-            pass
+        error.reply = reply
         return error
-
-    def url(self, call: Call) -> str:
-        """Return a call's whole URL."""
-        from urllib.parse import urlencode
-
-        query = "?" + urlencode(call.params) if call.params else ""
-        return self.base(call) + call.path + query
 
     def pages(
         self, call: Call, rows_key: str, limit: int | None = None, size: int = 0
@@ -1665,10 +1631,8 @@ def decode(body: bytearray, exact: bool) -> object:
 
     gc.disable()  # rows make no cycles: saves a tenth of the time of 10,000 offers
     try:
-        parse_float = Exact if exact else None
-        return json.loads(
-            body.decode(), parse_constant=no_number, parse_float=parse_float
-        )
+        floats = Exact if exact else None
+        return json.loads(body.decode(), parse_constant=no_number, parse_float=floats)
     finally:
         if len(body) > 1 << 20:  # otherwise there is little to walk over
             gc.freeze()
@@ -1795,36 +1759,21 @@ LISTING_ARGS = (
 YES_ARG = Arg("-y --yes", "do not ask for confirmation", bool, wire="")
 WAIT_ARGS = (
     Arg("--wait", "wait until the change is complete", bool, wire=""),
-    Arg(
-        "--timeout",
-        "give up waiting after this many seconds (default: 600)",
-        number("time", "seconds", 0),
-        default=600.0,
-        wire="",
-    ),
-)
+    Arg("--timeout", "give up waiting after this many seconds (default: 600)",
+        number("time", "seconds", 0), default=600.0, wire=""),
+)  # fmt: skip
+# The day and the hour of a schedule that names none; "*" is any, and can't be changed.
+SCHEDULES = {"HOURLY": ("*", "*"), "DAILY": ("*", "0"), "WEEKLY": ("0", "0")}
 SCHEDULE_ARGS = (
-    Arg(
-        "--schedule",
-        "do it HOURLY, DAILY or WEEKLY from now on, and not now",
-        Choice("schedule", "HOURLY", "DAILY", "WEEKLY"),
-        wire="",
-    ),
-    Arg(
-        "--start_date",
-        "first day of a schedule, UTC (today)",
-        lambda text: parse_date(text, utc=True),
-        wire="",
-    ),
-    Arg(
-        "--end_date",
-        "end of a schedule, UTC (after 7 days)",
-        lambda text: parse_date(text, last=True, utc=True),
-        wire="",
-    ),
+    Arg("--schedule", "do it HOURLY, DAILY or WEEKLY from now on, and not now",
+        Choice("schedule", *SCHEDULES), wire=""),
+    Arg("--start_date", "first day of a schedule, UTC (today)",
+        lambda text: parse_date(text, utc=True), wire=""),
+    Arg("--end_date", "end of a schedule, UTC (after 7 days)",
+        lambda text: parse_date(text, last=True, utc=True), wire=""),
     Arg("--day", "day of a WEEKLY schedule: 0 (Sunday, the default) to 6", wire=""),
     Arg("--hour", "hour of a DAILY or WEEKLY schedule: 0 (default) to 23", wire=""),
-)
+)  # fmt: skip
 
 
 class Values(dict):  # type: ignore[type-arg] # typing is not imported
@@ -1862,6 +1811,12 @@ def given(declared: Iterable[Arg], args: argparse.Namespace) -> Row:
     return found
 
 
+def ids_of(args: argparse.Namespace) -> list[Any]:
+    """Return the ids that were given, each once; [None] for a command without any."""
+    typed = getattr(args, "id", None)
+    return list(dict.fromkeys(typed)) if isinstance(typed, list) else [typed]
+
+
 def spoken(declared: Iterable[Arg], args: argparse.Namespace) -> str:
     """Return what was given in words for people, "" for nothing."""
     values = [(arg.say, getattr(args, arg.dest, None)) for arg in declared if arg.say]
@@ -1878,10 +1833,6 @@ class Kind:
     extra_args: tuple[Arg, ...] = ()
     name = ""
     declared: tuple[Arg, ...] = ()
-
-    def __call__(self, client: Client, args: argparse.Namespace) -> Iterator[Shown]:
-        """Do it, and yield what is to be shown."""
-        raise NotImplementedError
 
 
 class Listing(Kind):
@@ -1962,7 +1913,7 @@ class Listing(Kind):
     def one_by_one(self, client: Client, args: argparse.Namespace) -> Iterator[Shown]:
         """Fetch the row of each id; with `--raw`, that of a single id stands alone."""
         rows: list[Row] = []
-        numbers = list(dict.fromkeys(args.id))
+        numbers = ids_of(args)
         several = len(numbers) > 1
         for number in numbers:
             args.id = number
@@ -2066,16 +2017,20 @@ class Request(Kind):
         if not client.env.can_ask():  # before anything is looked up for the question
             client.env.confirm("", required=self.required)
             return
+        # A function may also complete the arguments, which `typed` names.
         question = self.ask if isinstance(self.ask, str) else self.ask(client, args)
-        values = Values(vars(args), which=which(self.subject, args))
+        numbers = ids_of(args)
+        plural = self.subject.replace(" {id}", "s {id}", 1)
+        subject = plural if len(numbers) > 1 else self.subject
+        values = Values(vars(args), id=" ".join(map(str, numbers)))
+        values["which"] = subject.format_map(values)
         values["said"] = spoken(self.declared, args)
-        question = question.format_map(values) if self.ask is question else question
+        if isinstance(self.ask, str):
+            question = question.format_map(values)
         if question:
-            client.env.confirm(
-                f"{when}: {question}" if when else question,
-                self.typed.format_map(values),
-                self.required,
-            )
+            question = f"{when}: {question}" if when else question
+            typed = self.typed.format_map(values)
+            client.env.confirm(question, typed, self.required)
 
     def __call__(self, client: Client, args: argparse.Namespace) -> Iterator[Shown]:
         if self.prepare:
@@ -2097,8 +2052,7 @@ class Request(Kind):
         self, client: Client, args: argparse.Namespace, scheduled: bool
     ) -> Iterator[Shown]:
         """Send the change for each id; what stops one need not stop the others."""
-        typed = getattr(args, "id", None)
-        numbers = list(dict.fromkeys(typed)) if isinstance(typed, list) else [typed]
+        numbers = ids_of(args)
         several = len(numbers) > 1
         for index, number in enumerate(numbers):
             args.id = number
@@ -2154,17 +2108,6 @@ class Request(Kind):
                 result.value["instance"] = row
 
 
-def which(subject: str, args: argparse.Namespace) -> str:
-    """Return what a question is about: "instance 5001", "instances 5001 5002"."""
-    typed = getattr(args, "id", None)
-    numbers = list(dict.fromkeys(typed)) if isinstance(typed, list) else [typed]
-    values = Values(vars(args), id=" ".join(map(str, numbers)))
-    plural = subject.replace(" {id}", "s {id}", 1) if len(numbers) > 1 else subject
-    return plural.format_map(values)
-
-
-# The day and the hour of a schedule that names none; "*" is any, and can't be changed.
-SCHEDULES = {"HOURLY": ("*", "*"), "DAILY": ("*", "0"), "WEEKLY": ("0", "0")}
 DAYS = "Sunday Monday Tuesday Wednesday Thursday Friday Saturday".split()
 DAY = 86400  # seconds
 SCHEDULE_KEYS = ("day_of_the_week", "hour_of_the_day", "min_of_the_hour")
@@ -2181,18 +2124,18 @@ def check_schedule(client: Client, args: argparse.Namespace) -> str:
     if getattr(args, "wait", False):
         raise UsageError("--schedule excludes --wait: nothing is done now")
     now = int(client.env.now())
-    start = now // DAY * DAY if args.start_date is None else args.start_date
-    end = max(start, now // DAY * DAY) + 7 * DAY
-    if args.end_date is not None:
-        end = args.end_date
+    today = now // DAY * DAY
+    start = today if args.start_date is None else args.start_date
+    end = max(start, today) + 7 * DAY if args.end_date is None else args.end_date
     if end <= max(start, now):
         problem = "is over already" if end > start else "ends before it starts"
         raise UsageError(f"the schedule {problem}; change --start_date or --end_date")
+    day, hour = SCHEDULES[args.schedule]
     args.job = {
         "start_time": start,
         "end_time": end,
-        "day_of_the_week": schedule_part(args, "day", 6, SCHEDULES[args.schedule][0]),
-        "hour_of_the_day": schedule_part(args, "hour", 23, SCHEDULES[args.schedule][1]),
+        "day_of_the_week": schedule_part(args, "day", 6, day),
+        "hour_of_the_day": schedule_part(args, "hour", 23, hour),
         "frequency": args.schedule,
     }
     return describe_schedule(args.job)
@@ -2243,10 +2186,9 @@ def schedule_job(
         reply.setdefault("scheduled_job_id", known)
     words = describe_schedule(job)
     done = f"scheduled as job {reply.get('scheduled_job_id', '-')}, {words}"
-    dates = "from %Y-%m-%d %H:%M", "until %Y-%m-%d %H:%M UTC"
-    for name, format in zip(("start_time", "end_time"), dates):
-        done += f" {format_time(job[name], format, utc=True)}"
-    return Result(reply, f"instance {instance}: {done}")
+    for word, name in (("from", "start_time"), ("until", "end_time")):
+        done += f" {word} {format_time(job[name], '%Y-%m-%d %H:%M', utc=True)}"
+    return Result(reply, f"instance {instance}: {done} UTC")
 
 
 def describe_schedule(job: Row) -> str:
@@ -7680,7 +7622,7 @@ class Output:
 
     def worsen(self, status: ExitStatus) -> None:
         """Remember a status if it is graver than those before."""
-        self.status = min(self.status, status, key=GRAVEST.index)
+        self.status = max(self.status, status)
 
     def show(self, shown: Shown) -> None:
         """Show one thing that a command yields."""
@@ -7738,7 +7680,7 @@ class Output:
             msg = str(error) if named else f"{error}; {paid}"
             status = error.status
             error = NotDone(msg, error.slug, error.http)
-            if GRAVEST.index(status) < GRAVEST.index(ExitStatus.UNREACHABLE):
+            if status > ExitStatus.UNREACHABLE:
                 error.status = status
         self.worsen(error.status)
         if not str(error):  # Ctrl-C, where that is the way to end a command
@@ -7876,13 +7818,10 @@ def main(argv: Sequence[str] | None = None, env: Environment | None = None) -> i
     return int(output.status)
 
 
-REQUIREMENTS = {"dateutil": "python-dateutil", "requests": "requests", "borb": "borb"}
-
-
 def missing_package(error: ImportError) -> UsageError:
     """Return the error for a package that is missing or broken, with the cure."""
     name = (error.name or "requests").partition(".")[0]
-    package = REQUIREMENTS.get(name, name)
+    package = "python-dateutil" if name == "dateutil" else name
     missing = isinstance(error, ModuleNotFoundError)
     what = "is missing" if missing else f"is broken: {error}"
     hint = f"python3 -m pip install {package}"

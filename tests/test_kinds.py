@@ -3,7 +3,6 @@ request can do, so that the tests of each subject need not repeat it."""
 
 from __future__ import annotations
 
-import argparse
 import json
 from typing import Any
 
@@ -363,9 +362,3 @@ def test_a_request_to_the_other_host(offline: Program) -> None:
     url = ["--url", "https://example.org"]
     ran = offline("set", "thing", "7", "--dry-run", "--raw", *url)
     assert json.loads(ran.out)["url"] == "https://example.org/get_logs/"
-
-
-def test_a_kind_alone_does_nothing() -> None:
-    client = vast.Client.__new__(vast.Client)
-    with pytest.raises(NotImplementedError):
-        vast.Kind()(client, argparse.Namespace())

@@ -581,7 +581,7 @@ def test_any_rows_are_a_table(columns: list[vast.Column], rows: list[vast.Row]) 
     assert lines.pop() == ""
     assert [len(line.split()) for line in lines] == [len(columns) + 1] * len(lines)
     assert len(set(map(vast.width, lines))) == 1
-    # Together they read as each does alone: the quick way with a column says the same.
+    # Together they read as each does alone.
     alone = [table([*columns, END], row, heading=False).split() for row in rows]
     assert [line.split() for line in lines[1:]] == alone
 
