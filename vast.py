@@ -2301,18 +2301,9 @@ class Command:
 
 # --- offers ---------------------------------------------------------------------------
 
-# The comparisons that a field can be in, by its kind.
-EQUALITY, MEMBERSHIP = ("eq", "neq"), ("in", "notin")
-ORDERED = (*EQUALITY, *MEMBERSHIP, "gt", "gte", "lt", "lte")
-OPERATORS_OF = {
-    "bool": EQUALITY,
-    "text": (*EQUALITY, *MEMBERSHIP),
-    "country": (*EQUALITY, *MEMBERSHIP),
-    "date": ORDERED,
-    "int": ORDERED,
-    "float": ORDERED,
-    "version": ORDERED,
-}
+# The operators of the kinds of field that do not take them all.
+KIND_SIGNS = {"bool": "= == !=", "text": "= == != in notin"}
+KIND_SIGNS["country"] = KIND_SIGNS["text"]
 
 
 class Field:
@@ -2350,8 +2341,7 @@ FIELDS = (
     Field("disk_space", "float", "GB", "disk space available"),
     Field("display_active", "bool", "", "has a display attached", "gpu_display_active"),
     Field("dlperf", "float", "", "deep learning performance score"),
-    Field("dlperf_usd", "float", "per $/h", "deep learning performance per $/h",
-          "dlperf_per_dphtotal"),
+    Field("dlperf_usd", "float", "per $/h", "dlperf per $/h", "dlperf_per_dphtotal"),
     Field("dph", "float", "$/h", "price of the offer", "dph_total"),
     Field("driver_version", "version", "", "NVIDIA driver, such as 535.86.05"),
     Field("duration", "float", "days", "maximum rental duration", "", 86400),
@@ -2434,9 +2424,8 @@ def as_shown(field: Field, column: Column) -> Field:
     return Field(column.heading, field.kind, unit, field.help, field.wire, factor, most)
 
 
-WORD_OPERATORS = {
-    name: name for name in ("eq", "neq", "gt", "gte", "lt", "lte", "in", "notin")
-} | {"nin": "notin"}
+WORDS = "eq neq gt gte lt lte in notin".split()
+WORD_OPERATORS = dict(zip(WORDS, WORDS)) | {"nin": "notin"}
 OPERATORS = {
     "=": "eq", "==": "eq", "!=": "neq",
     ">": "gt", ">=": "gte", "<": "lt", "<=": "lte",
@@ -2544,14 +2533,12 @@ class Query:
         """Return the field that a token names. Raises QueryError."""
         if token.kind != "word":
             raise self.error("expected a comparison such as num_gpus>=4", token)
-        field = self.fields.get(token.text) or self.fields.get(
-            token.text.replace("-", "_")
-        )
-        if field:
-            return field
-        name = re.match(r"\w*", token.text)
-        if name and self.fields.get(name[0]) and name[0] != token.text:
-            hint = f"{name[0]}={token.text[name.end() + 1 :] or 'VALUE'}"
+        for name in (token.text, token.text.replace("-", "_")):
+            if name in self.fields:
+                return self.fields[name]
+        name, _, value = token.text.partition(":")
+        if name in self.fields:
+            hint = f"{name}={value or 'VALUE'}"
             raise self.error(f"'{token.text}' has no operator; write {hint}", token)
         hint = did_you_mean(token.text.lower(), self.fields)
         raise self.error(f"unknown field '{token.text}'{hint}", token)
@@ -2560,26 +2547,17 @@ class Query:
         """Return the operator after the field at `index`. Raises QueryError."""
         name = self.tokens[index]
         if not self.operator_at(index + 1):
-            raise self.error(
-                f"'{name.text}' has no operator; if it had < or >, quote the query:"
-                " the shell treats them as redirections",
-                name,
-            )
+            msg = f"'{name.text}' has no operator; if it had < or >, quote the query:"
+            raise self.error(f"{msg} the shell treats them as redirections", name)
         token = self.tokens[index + 1]
         operator = OPERATORS.get(re.sub(r"\s", "", token.text))
         if not operator:
-            turned = token.text[::-1]
-            hint = f"; did you mean '{turned}'?" if turned in OPERATORS else ""
-            raise self.error(f"unknown operator '{token.text}'{hint}", token)
-        if operator not in OPERATORS_OF[field.kind]:
-            allowed = [sign for sign, name in OPERATORS.items()
-                       if name in OPERATORS_OF[field.kind]
-                       and (not sign.isalpha() or sign in MEMBERSHIP)]  # fmt: skip
+            raise self.error(f"unknown operator '{token.text}'", token)
+        signs = KIND_SIGNS.get(field.kind, "")
+        if signs and operator not in [OPERATORS[sign] for sign in signs.split()]:
             kind = "text" if field.kind == "country" else field.kind
-            raise self.error(
-                f"'{field.name}' is a {kind} field, which takes {' '.join(allowed)}",
-                token,
-            )
+            msg = f"'{field.name}' is a {kind} field, which takes {signs}"
+            raise self.error(msg, token)
         return Token(operator, token.text, token.start, token.end)
 
     def compare(self, field: Field, operator: Token, values: list[Token]) -> None:
@@ -2596,11 +2574,8 @@ class Query:
         if first.kind == "operator":
             raise self.error(f"'{text}' is not a value", first)
         if len(values) > 1 and field.kind not in ("text", "country"):
-            raise self.error(
-                f"'{field.name}' takes one value; expected a comparison",
-                values[1],
-                last,
-            )
+            msg = f"'{field.name}' takes one value; expected a comparison"
+            raise self.error(msg, values[1], last)
         token = Token(first.kind, words, first.start, last.end)
         self.add(field, operator, self.value(field, operator, token), last)
 
@@ -2608,27 +2583,22 @@ class Query:
         """Add a comparison; another with the same operator must not differ."""
         tests = self.filters.setdefault(field.wire, {})
         if tests.get(operator.kind, value) != value:
-            hint = {"eq": "; use in [A,B]", "neq": "; use notin [A,B]"}
-            raise self.error(
-                f"'{field.name} {operator.text}' is given twice"
-                + hint.get(operator.kind, ""),
-                operator,
-                last,
-            )
+            hints = {"eq": "; use in [A,B]", "neq": "; use notin [A,B]"}
+            msg = f"'{field.name} {operator.text}' is given twice"
+            raise self.error(msg + hints.get(operator.kind, ""), operator, last)
         tests[operator.kind] = value
 
     def value(self, field: Field, operator: Token, token: Token) -> object:
         """Return the value of a token, as the service takes it. Raises QueryError."""
-        if operator.kind in MEMBERSHIP:
+        if operator.kind in ("in", "notin"):
             if token.kind != "list":
-                raise self.error(
-                    f"'{operator.text}' needs a list, such as [{token.text}]", token
-                )
+                msg = f"'{operator.text}' needs a list, such as [{token.text}]"
+                raise self.error(msg, token)
             return self.elements(field, token)
         if token.kind == "list":
             raise self.error("a list works only with in or notin", operator, token)
         if token.kind == "word" and token.text.lower() in ("none", "null"):
-            if operator.kind not in EQUALITY:
+            if operator.kind not in ("eq", "neq"):
                 raise self.error(f"'{token.text}' works only with = and !=", token)
             return None
         return self.scalar(field, token)
@@ -2663,12 +2633,11 @@ class Query:
             return self.country(field, text)
         if field.kind == "text":
             return text
-        convert = CONVERT[field.kind]
+        convert, rule = CONVERT[field.kind]
         value = convert(text.strip(), field.unit)
         if value is None or abs(value * field.factor) == float("inf"):
-            rule = f"must be {VALUES[field.kind]}"
-            short = shorten(text, 60)
-            raise self.error(f"invalid {field.name} '{short}': {rule}", token)
+            msg = f"invalid {field.name} '{shorten(text, 60)}': must be {rule}"
+            raise self.error(msg, token)
         if value > field.most:
             self.suspicious(field, value)
         if field.factor == 1:
@@ -2686,14 +2655,11 @@ class Query:
 
     def suspicious(self, field: Field, value: float) -> None:
         """Note that a value is in another unit by mistake."""
+        unit, rule, guess = f" {field.unit}", f"is in {field.unit}", value / 1000
         if field.unit == "0..1":
             unit, rule, guess = "", "is from 0 to 1", value / 100
-        else:
-            unit, rule, guess = f" {field.unit}", f"is in {field.unit}", value / 1000
-        self.notes.append(
-            f"{field.name} {rule}: no machine has {value:g}{unit}"
-            f" (did you mean {guess:g}?)"
-        )
+        note = f"{field.name} {rule}: no machine has {value:g}{unit}"
+        self.notes.append(f"{note} (did you mean {guess:g}?)")
 
 
 def as_version(text: str) -> int | None:
@@ -2714,19 +2680,13 @@ def as_date(text: str) -> int | None:
         return None
 
 
-CONVERT: dict[str, Callable[[str, str], float | None]] = {
-    "bool": lambda text, unit: BOOLEANS.get(text.lower()),
-    "date": lambda text, unit: as_date(text),
-    "int": lambda text, unit: as_int(text),
-    "float": parse_quantity,
-    "version": lambda text, unit: as_version(text),
-}
-VALUES = {
-    "bool": "true or false",
-    "date": "a date such as 01/31/2026",
-    "int": "a whole number",
-    "float": "a number",
-    "version": "a version such as 535.86.05",
+# What reads a value, by the kind of its field, from text and a unit; what it must be.
+CONVERT: dict[str, tuple[Callable[[str, str], float | None], str]] = {
+    "bool": (lambda text, unit: BOOLEANS.get(text.lower()), "true or false"),
+    "date": (lambda text, unit: as_date(text), "a date such as 01/31/2026"),
+    "int": (lambda text, unit: as_int(text), "a whole number"),
+    "float": (parse_quantity, "a number"),
+    "version": (lambda text, unit: as_version(text), "a version such as 535.86.05"),
 }
 
 GRAMMAR = """\
@@ -2839,10 +2799,10 @@ def matches(value: object, tests: Mapping[str, Any]) -> bool:
 
     size = as_number(value) if isinstance(value, str) else value
     for operator, wanted in tests.items():
-        if operator in ("eq", "in"):
-            good = any(map(same, wanted if operator == "in" else [wanted]))
-        elif operator in ("neq", "notin"):
-            good = not any(map(same, wanted if operator == "notin" else [wanted]))
+        if operator in ("eq", "neq"):
+            good = same(wanted) == (operator == "eq")
+        elif operator in ("in", "notin"):
+            good = any(map(same, wanted)) == (operator == "in")
         elif not isinstance(size, (int, float)):
             good = False
         else:
@@ -2869,11 +2829,9 @@ def matching_rows(rows: list[Row], query: str, columns: Sequence[Column]) -> lis
             return value.rpartition(", ")[2]  # of "Oregon, US"
         return value
 
-    return [
-        row
-        for row in rows
-        if all(matches(value(row, name), tests) for name, tests in filters.items())
-    ]
+    for name, tests in filters.items():
+        rows = [row for row in rows if matches(value(row, name), tests)]
+    return rows
 
 
 def video_memory(row: Row, now: float) -> object:
@@ -2885,12 +2843,7 @@ def video_memory(row: Row, now: float) -> object:
 
 
 RELIABILITY = Column(
-    "R",
-    "reliability2|reliability",
-    ".1f",
-    "reliability: share of time that the machine is up, %",
-    100,
-    essential=True,
+    "R", "reliability2|reliability", ".1f", "share of time that it is up, %", 100, True
 )
 OFFER_COLUMNS = (
     Column("ID", "id", "d", "id of the offer, for create instance", essential=True),
@@ -2906,8 +2859,7 @@ OFFER_COLUMNS = (
     Column("Disk", "disk_space", ".0f", "disk space available, GB"),
     Column("$/hr", "dph_total", ".4f", "price of the offer, $/hour", essential=True),
     Column("DLP", "dlperf", ".1f", "deep learning performance score"),
-    Column("DLP/$", "dlperf_per_dphtotal", ".1f",
-           "deep learning performance score per $/hour"),
+    Column("DLP/$", "dlperf_per_dphtotal", ".1f", "the same per $/hour"),
     Column("score", "score", ".1f", "the service's overall rating"),
     Column("NV_Driver", "driver_version", "", "NVIDIA driver version"),
     Column("Net_up", "inet_up", ".1f", "upload speed, Mbit/s"),
@@ -2915,8 +2867,7 @@ OFFER_COLUMNS = (
     RELIABILITY,
     Column("Max_Days", "duration", ".1f", "maximum rental duration, days", 1 / 86400),
     Column("mach_id", "machine_id", "d", "id of the machine"),
-    Column("status", "verification", "",
-           "verified by Vast.ai, unverified or deverified"),
+    Column("status", "verification", "", "verified, unverified or deverified"),
     Column("host_id", "host_id", "d", "id of the host"),
     Column("ports", "direct_port_count", "d", "open ports of the machine"),
     Column("country", "geolocation", "", "region and country", essential=True),
@@ -2925,11 +2876,11 @@ OFFER_COLUMNS = (
 
 def field_list(fields: Iterable[Field]) -> str:
     """Return what can be searched by, one field a line."""
-    lines = [
-        f"  {field.name:<19} {field.kind:<8}{field.unit:<12}{field.help}".rstrip()
-        for field in fields
-    ]
-    return "fields, with type and unit:\n" + "\n".join(lines)
+    text = "fields, with type and unit:"
+    for field in fields:
+        line = f"  {field.name:<19} {field.kind:<8}{field.unit:<12}{field.help}"
+        text += "\n" + line.rstrip()
+    return text
 
 
 def fields_help() -> str:
@@ -2990,8 +2941,7 @@ def explain_nothing(
     if not wanted:
         return
     try:
-        call = Call("GET", "/api/v0/gpu_names/unique/", needs_key=False)
-        reply = client.send(call)
+        reply = client.send(Call("GET", "/api/v0/gpu_names/unique/", needs_key=False))
         names = [str(name) for name in reply.get("gpu_names") or ()]
     except (VastError, AttributeError, TypeError):
         return
@@ -3025,21 +2975,12 @@ def count_offers(client: Client, args: argparse.Namespace, rows: list[Row]) -> N
 
 FIELD_NAMES = {field.name: field.help for field in FIELDS}
 SEARCH_ARGS = (
-    Arg(
-        "query*",
-        "comparisons that offers must pass, see below",
-        wire="",
-        suggest=FIELD_NAMES,
-    ),
+    Arg("query*", "comparisons, see below", wire="", suggest=FIELD_NAMES),
     Arg("-n --no-default", "do not apply the default filters", bool),
-    Arg(
-        "-o --order",
-        "fields to sort by: dph, num_gpus- (default: score-)",
-        default="score-",
-        suggest=FIELD_NAMES,
-    ),
+    Arg("-o --order", "fields to sort by: dph, num_gpus- (default: score-)",
+        default="score-", suggest=FIELD_NAMES),
     Arg("--limit", "maximum number of offers", number("limit", least=1, whole=True)),
-)
+)  # fmt: skip
 DISK_LEAST = 8  # GB
 RENTAL_TYPES = Choice("type", "on-demand", "bid", "interruptible=bid", "reserved")
 
