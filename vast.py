@@ -2391,10 +2391,8 @@ ROW_FIELDS = """score dph_base dph_total_adj discounted_dph_total discount_rate
 
 # What is searched for unless the query names the same field.
 DEFAULT_FILTERS: dict[str, dict[str, Any]] = {
-    "verified": {"eq": True},
-    "external": {"eq": False},
-    "rentable": {"eq": True},
-}
+    "verified": {"eq": True}, "external": {"eq": False}, "rentable": {"eq": True},
+}  # fmt: skip
 
 
 def named_fields(
@@ -2707,15 +2705,8 @@ def parse_query(
     defaults: Mapping[str, dict[str, Any]],
     fields: Mapping[str, Field] | None = None,
 ) -> tuple[dict[str, dict[str, Any]], list[str]]:
-    """Return the filters of a query as the service takes them, and notes about it.
-
-        query      = { comparison }         spaces, commas and newlines between them
-        comparison = field operator value
-        value      = quoted | "[" element { "," element } "]" | word { word }
-
-    Units become the service's (GB to MB, days to seconds). A default counts unless
-    the query names its field. Raises QueryError, which knows the position.
-    """
+    """Return the filters of a query (see GRAMMAR) in the service's units, and notes
+    about it. A default counts unless the query names its field. Raises QueryError."""
     query = Query(text, fields or named_fields(FIELDS, OFFER_COLUMNS))
     query.parse()
     named = query.cleared | query.filters.keys()
@@ -3057,8 +3048,7 @@ def age(row: Row, now: float) -> object:
 INSTANCE_COLUMNS = (
     Column("ID", "id", "d", "id of the instance", essential=True),
     Column("Machine", "machine_id", "d", "id of the machine"),
-    Column("Status", "actual_status", "",
-           "state: loading, running, stopped, exited, offline", essential=True),
+    Column("Status", "actual_status", "", "state, such as running", essential=True),
     Column("N", "num_gpus", "dx", "number of GPUs", essential=True),
     Column("Model", "gpu_name", "", "GPU model", essential=True),
     Column("Util%", "gpu_util", ".1f", "GPU utilization, %"),
@@ -3067,7 +3057,7 @@ INSTANCE_COLUMNS = (
     Column("Disk", "disk_space", ".0f", "disk space, GB"),
     Column("SSH_Addr", lambda row, now: (ssh_address(row) or [None])[0], "",
            "address for ssh"),
-    Column("SSH_Port", lambda row, now: (ssh_address(row) or [None, None])[1], "d",
+    Column("SSH_Port", lambda row, now: (ssh_address(row) or [0, None])[1], "d",
            "port for ssh"),
     Column("$/hr", "dph_total", ".4f", "price with its disk, $/hour", essential=True),
     Column("Image", "image_uuid", "", "image that it runs"),
@@ -3137,26 +3127,15 @@ def address_result(row: Row, scheme: str) -> Result:
     return Result({**value, "url": url, "direct": direct}, url)
 
 
-def url_of(scheme: str) -> Handler:
-    """Return `ssh-url` or `scp-url`: an instance's address, never a made-up one."""
-
-    def run(client: Client, args: argparse.Namespace) -> Iterator[Shown]:
-        yield address_result(the_instance(client, args.id), scheme)
-
-    return run
-
-
-# What an instance's `actual_status` is when a change is complete.
-GOALS = {"running": ("running",), "stopped": ("stopped", "exited"), "gone": ()}
+# What `actual_status` is when a goal is reached, and what is paid until then.
+GOALS: dict[str, tuple[Sequence[str], str]] = {
+    "running": (["running"], "it costs money as long as it exists"),
+    "stopped": (["stopped", "exited"], "it costs its full price until it has stopped"),
+    "gone": ([], "it costs money until it is gone"),
+}
 BROKEN = ("exited", "offline")
 POLL = 2.0  # seconds between two looks at an instance: the service's threshold
 STALE = 30.0  # seconds for which a row may show what was before a start
-
-STILL_COSTS = {
-    "running": "it costs money as long as it exists",
-    "stopped": "it costs its full price until it has stopped",
-    "gone": "it costs money until it is gone",
-}
 
 
 def observe(client: Client, number: int) -> tuple[str, str, Row | None]:
@@ -3184,13 +3163,14 @@ def wait_until(client: Client, number: int, goal: str, deadline: float) -> Row |
     what still costs money, and how to check.
     """
     env, start = client.env, client.env.monotonic()
-    costs = f"{STILL_COSTS[goal]}; to check: {PROGRAM} show instance {number}"
+    reached, costs = GOALS[goal]
+    costs += f"; to check: {PROGRAM} show instance {number}"
     first = before = ""
     try:
         while True:
             status, reason, row = observe(client, number)
             taken = env.monotonic() - start
-            if status == goal or status in GOALS[goal]:
+            if status == goal or status in reached:
                 env.note(f"instance {number} is {goal}")
                 return row
             first = first or status
@@ -3239,8 +3219,6 @@ def describe_instances(what: str) -> Callable[[Client, argparse.Namespace], str]
 LABEL_MOST = 1024
 ONSTART_MOST = 4096  # characters of a start-up script that the service takes
 RENTAL_FLAGS = ("python_utf8", "lang_utf8", "force", "cancel_unavail")
-ENV_FLAGS = {"--env": "-e", "--publish": "-p", "--volume": "-v", "--hostname": "-h"}
-ENV_FLAGS |= {flag: flag for flag in ENV_FLAGS.values()}
 ONE_VARIABLE = r"""(?s)[A-Za-z_]\w*=(?!.*\s-)[^='"\\]*"""  # NAME=some words
 
 
@@ -3261,16 +3239,14 @@ def parse_environment(texts: Sequence[str]) -> dict[str, str]:
         raise UsageError(f"--env: {error}".lower()) from None
     found: dict[str, str] = {}
     while words:
-        flag = ENV_FLAGS.get(words[0])
-        if flag:
-            del words[0]
-        elif words[0][:2] in ENV_FLAGS:  # -p80:80
-            flag, words[0] = words[0][:2], words[0][2:]
-        elif words[0].startswith("-"):
-            raise UsageError(f"--env takes only -e -p -v -h, not '{words[0]}'")
-        if not words:
-            raise UsageError(f"--env: '{flag}' needs a value")
-        value = words.pop(0)
+        flag, value = "-e", words.pop(0)
+        if value.startswith("-"):
+            flag, value = value[:2], value[2:]  # -p80:80
+            if flag not in ("-e", "-p", "-v", "-h"):
+                raise UsageError(f"--env takes only -e -p -v -h, not '{flag}{value}'")
+            if not value and not words:
+                raise UsageError(f"--env: '{flag}' needs a value")
+            value = value or words.pop(0)
         name, equals, content = value.partition("=")
         if flag in ("-p", "-v"):
             found[f"{flag} {value}"] = "1"
@@ -3363,10 +3339,8 @@ def rental(args: argparse.Namespace) -> Row:
 
 def as_price(value: object) -> float | None:
     """Return a price of a row, which may be text, or None."""
-    price = as_number(value) if isinstance(value, str) else value
-    if isinstance(price, bool) or not isinstance(price, (int, float)):
-        return None
-    return price if abs(price) < 1e9 else None
+    price = as_number(str(value))
+    return price if price is not None and abs(price) < 1e9 else None
 
 
 class Rental(Request):
@@ -3387,7 +3361,6 @@ class Rental(Request):
     def call(self, args: argparse.Namespace) -> Call:
         call = super().call(args)
         call.body = self.order
-        call.secrets = frozenset(["image_login"])
         return call
 
     def __call__(self, client: Client, args: argparse.Namespace) -> Iterator[Shown]:
@@ -3567,7 +3540,8 @@ RENTAL_ARGS = (
     Arg("--lang-utf8", "set the locale to C.UTF-8", bool),
     Arg("--python-utf8", "set Python's encoding to UTF-8", bool),
     Arg("--env", "'-e NAME=VALUE -p 80:80 -v a:b -h NAME', as for Docker", append=True),
-    Arg("--login", "registry login: '-u USER -p PASSWORD HOST'"),
+    Arg("--login", "registry login: '-u USER -p PASSWORD HOST'", wire="image_login",
+        secret=True),
     Arg("--template_hash", "template to use for what is not given here"),
     Arg("--cancel-unavail", "fail if the machine is not available now", bool),
     Arg("--extra"),
@@ -3623,10 +3597,12 @@ INSTANCE_COMMANDS = (
         INSTANCE_IDS, example="show instance 5001",
     ),
     Command("ssh-url", "print the ssh URL of an instance",
-        url_of("ssh"), *ONLY_ONE, example="ssh-url 5001",
+        lambda client, args: [address_result(the_instance(client, args.id), "ssh")],
+        *ONLY_ONE, example="ssh-url 5001",
     ),
     Command("scp-url", "print the scp URL of an instance",
-        url_of("scp"), *ONLY_ONE, example="scp-url 5001",
+        lambda client, args: [address_result(the_instance(client, args.id), "scp")],
+        *ONLY_ONE, example="scp-url 5001",
     ),
     Command("create instance", "rent an offer; it costs money from then on",
         Rental(), Arg("id", "id of the offer", identifier), *CREATE_ARGS,
@@ -7305,17 +7281,16 @@ def unknown_command(names: list[str], others: list[str]) -> UsageError:
 
 def usage_error(msg: str, command: Command | None) -> UsageError:
     """Return a UsageError that says which command and where to read on."""
-    name = f"{command.name} " if command else ""
-    where = f"{name.rstrip()}: " if command else ""
-    more = "" if msg.endswith("?") else f"; see {PROGRAM} {name}--help"
-    return UsageError(f"{where}{msg}{more}")
+    if not msg.endswith("?"):
+        msg += f"; see {PROGRAM} {command.name + ' ' if command else ''}--help"
+    return UsageError(f"{command.name}: {msg}" if command else msg)
 
 
 def unknown_option(
-    word: str, options: Mapping[str, Arg], command: Command | None, value: str = "VALUE"
+    word: str, options: Mapping[str, Arg], command: Command | None
 ) -> UsageError:
     """Return the error for a word that looks like an option and is none."""
-    name, _, inline = word.partition("=")
+    name, _, value = word.partition("=")
     field = name.strip("-").replace("-", "_")
     args = command.args if command else ()
     if plain(name).strip("-") in ("json", "output-json"):
@@ -7323,7 +7298,7 @@ def unknown_option(
     elif f"-{plain(name)}" in options:
         hint = f"; did you mean '-{plain(name)}'?"
     elif any(arg.dest == "query" and field in arg.suggest for arg in args):
-        hint = f"; put it in the query: '{field}={inline or value}'"
+        hint = f"; put it in the query: '{field}={value or 'VALUE'}'"
     else:
         hint = did_you_mean(plain(name), options)
     return usage_error(f"unknown option '{word}'{hint}", command)
@@ -7335,8 +7310,7 @@ class Words:
 
     def __init__(self, command: Command, words: list[str]) -> None:
         self.command = command
-        self.args = (*command.args, *GLOBAL_ARGS)
-        self.options = option_names((*self.args, VERSION_ARG))
+        self.options = option_names((*command.args, *GLOBAL_ARGS, VERSION_ARG))
         self.positionals = [arg for arg in command.args if not arg.flags]
         self.glued: list[str] = []
         self.others: list[str] = []
@@ -7360,8 +7334,7 @@ class Words:
         elif verbatim and len(self.others) >= len(self.positionals) - 1:
             self.rest, self.queue = [word, *self.queue], []
         elif word.startswith("-") and word != "-" and not self.command.pass_on:
-            value = self.queue[0] if self.queue else "VALUE"
-            raise unknown_option(word, self.options, self.command, value)
+            raise unknown_option(word, self.options, self.command)
         else:
             self.others.append(word)
 
@@ -7401,10 +7374,8 @@ class Words:
         if words[:1] == ["--"]:
             words = words[1:]
         elif any(plain(word.partition("=")[0]) == "--dry-run" for word in words):
-            raise usage_error(
-                "put --dry-run before --args; to pass it on, write --args --",
-                self.command,
-            )
+            msg = "put --dry-run before --args; to pass it on, write --args --"
+            raise usage_error(msg, self.command)
         self.rest, self.queue = words, []
 
     def parse(self) -> argparse.Namespace:
@@ -7419,24 +7390,14 @@ class Words:
         if any(arg.many in ("+", "*") for arg in self.positionals):
             most = len(self.others)
         if self.others[most:]:
-            raise self.unexpected(self.others[most], " ".join(self.others[:most]))
-        args = argparse.Namespace()
+            msg = f"unexpected argument '{self.others[most]}'; example: {PROGRAM}"
+            raise usage_error(f"{msg} {self.command.example}", self.command)
         others = [LITERAL + word for word in self.others]
-        build_parser(self.command).parse_args([*self.glued, *others], namespace=args)
+        args = build_parser(self.command).parse_args([*self.glued, *others])
         for arg in self.command.args:
             if arg.many == "...":
                 setattr(args, arg.dest, self.rest)
         return args
-
-    def unexpected(self, word: str, before: str) -> UsageError:
-        """Return the error for a positional too many."""
-        typed = {option.partition("=")[0] for option in self.glued}
-        required = [arg.long for arg in self.args if arg.required]
-        needed = [name for name in required if name not in typed]
-        hint = f"example: {PROGRAM} {self.command.example}"
-        if needed:
-            hint = f"use: {PROGRAM} {self.command.name} {before} {needed[0]} {word}"
-        return usage_error(f"unexpected argument '{word}'; {hint}", self.command)
 
 
 class HelpFormatter(argparse.RawDescriptionHelpFormatter):
@@ -7468,10 +7429,9 @@ def build_parser(command: Command) -> Parser:
     needed = [f"{arg.long} {arg.metavar}" for arg in command.args if arg.required]
     words = [usage_word(arg) for arg in command.args if not arg.flags]
     start = f"{PROGRAM} {command.name}"
-    usage = wrapped([start, *needed, "[options]", *words])
     parser = Parser(
         prog=start,
-        usage=usage,
+        usage=wrapped([start, *needed, "[options]", *words]),
         description=f"{command.help[0].upper()}{command.help[1:]}.",
         epilog=f"example:\n  {PROGRAM} {command.example}\n\n{command.notes()}".rstrip(),
         formatter_class=HelpFormatter,
@@ -7499,9 +7459,10 @@ def wrapped(words: Sequence[str]) -> str:
 def usage_word(arg: Arg) -> str:
     """Return a positional as a usage line shows it."""
     name = arg.metavar
-    many = {"+": f"{name} [{name} ...]", "*": f"[{name} ...]", "?": f"[{name}]",
-            "...": f"[{name} ...]", "": name}  # fmt: skip
-    return many[arg.many]
+    if arg.many == "+":
+        return f"{name} [{name} ...]"
+    several = " ..." if arg.many in ("*", "...") else ""
+    return f"[{name}{several}]" if arg.many else name
 
 
 def command_list() -> str:
@@ -7515,11 +7476,10 @@ def command_list() -> str:
 
 def main_help() -> str:
     """Return the help of the whole program."""
-    options = [
-        f"  {', '.join(arg.flags)} {'' if arg.is_flag else arg.metavar}".ljust(24)
-        + arg.help
-        for arg in (*GLOBAL_ARGS, VERSION_ARG)
-    ]
+    options = []
+    for arg in (*GLOBAL_ARGS, VERSION_ARG):
+        names = f"{', '.join(arg.flags)} {'' if arg.is_flag else arg.metavar}"
+        options.append(f"  {names:<22}{arg.help}")
     return f"""\
 usage: {PROGRAM} COMMAND [options] [arguments]
 
@@ -7557,10 +7517,7 @@ def columns_help() -> str:
     for command in COMMANDS:
         if command.columns:
             tables.setdefault(tuple(command.columns), []).append(command.name)
-    lines = [
-        "--cols takes headings, and the fields that --raw shows; queries and the",
-        "-o of searches take headings too.",
-    ]
+    lines = ["--cols takes headings and --raw's fields; queries and -o headings too."]
     for columns, names in tables.items():
         lines.append(f"\n{', '.join(names)}:")
         lines += [f"  {column.heading:<14}{column.help}" for column in columns]
@@ -7593,13 +7550,12 @@ def help_text(words: list[str]) -> str:
 
 def verb_help(verb: str) -> str:
     """Return the commands of a verb, without their other names."""
-    lines = [
-        f"  {name:<28} {command.help}"
-        for name, command in COMMAND_BY_NAME.items()
-        if name.startswith(f"{verb} ")
-        and (name == command.name or not command.name.startswith(f"{verb} "))
-    ]
-    return f"commands starting with '{verb}':\n" + "\n".join(lines) + "\n"
+    text = f"commands starting with '{verb}':\n"
+    for name, command in COMMAND_BY_NAME.items():
+        alias = name != command.name and command.name.startswith(f"{verb} ")
+        if name.startswith(f"{verb} ") and not alias:
+            text += f"  {name:<28} {command.help}\n"
+    return text
 
 
 # --- output ---------------------------------------------------------------------------
