@@ -2972,7 +2972,7 @@ SEARCH_ARGS = (
         default="score-", suggest=FIELD_NAMES),
     Arg("--limit", "maximum number of offers", number("limit", least=1, whole=True)),
 )  # fmt: skip
-DISK_LEAST = 8  # GB
+DISK_SIZE = number("disk size", "GB", 8)
 RENTAL_TYPES = Choice("type", "on-demand", "bid", "interruptible=bid", "reserved")
 
 OFFER_COMMANDS = (
@@ -3049,11 +3049,9 @@ INSTANCE_COLUMNS = (
     Column("ID", "id", "d", "id of the instance", essential=True),
     Column("Machine", "machine_id", "d", "id of the machine"),
     Column("Status", "actual_status", "", "state, such as running", essential=True),
-    Column("N", "num_gpus", "dx", "number of GPUs", essential=True),
-    Column("Model", "gpu_name", "", "GPU model", essential=True),
+    *pick_columns("N,Model", OFFER_COLUMNS, ()),
     Column("Util%", "gpu_util", ".1f", "GPU utilization, %"),
-    Column("vCPUs", "cpu_cores_effective", ".1f", "vCPUs that you get"),
-    Column("RAM", "cpu_ram", ".1f", "main memory, GB", 1 / 1000),
+    *pick_columns("vCPUs,RAM", OFFER_COLUMNS, ()),
     Column("Disk", "disk_space", ".0f", "disk space, GB"),
     Column("SSH_Addr", lambda row, now: (ssh_address(row) or [None])[0], "",
            "address for ssh"),
@@ -3061,8 +3059,7 @@ INSTANCE_COLUMNS = (
            "port for ssh"),
     Column("$/hr", "dph_total", ".4f", "price with its disk, $/hour", essential=True),
     Column("Image", "image_uuid", "", "image that it runs"),
-    Column("Net_up", "inet_up", ".1f", "upload speed, Mbit/s"),
-    Column("Net_down", "inet_down", ".1f", "download speed, Mbit/s"),
+    *pick_columns("Net_up,Net_down", OFFER_COLUMNS, ()),
     Column("R", RELIABILITY.source, ".1f", RELIABILITY.help, 100),
     Column("Label", "label", "", "label that you gave it", essential=True),
     Column("Age_h", age, ".1f", "time since it was created, hours", 1 / 3600),
@@ -3444,8 +3441,7 @@ def check_price(client: Client, args: argparse.Namespace) -> None:
         body = {"id": {"eq": args.id}, "type": "on-demand", "allocated_storage": disk}
         call = Call("POST", "/api/v0/bundles/", body, read=True)
         rows = rows_of(client.send(call), "offers")
-        prices = [as_price(row.get("dph_total")) for row in rows[:1]]
-        price = prices[0] if prices else None
+        price = as_price(rows[0].get("dph_total")) if rows else None
         if price is None:
             raise VastError(f"offer {args.id} is not available", "no_such_ask")
     if price > args.max_price:
@@ -3551,7 +3547,7 @@ RENTAL_ARGS = (
 )  # fmt: skip
 CREATE_ARGS = (
     Arg("--image", "image to run; this or a template is required"),
-    Arg("--disk", "GB of disk (default: 10)", number("disk size", "GB", DISK_LEAST)),
+    Arg("--disk", "GB of disk (default: 10)", DISK_SIZE),
     Arg("--price --bid_price", "rent interruptible, at this bid in $/hour",
         number("bid", "$", 0.001, 128)),
     Arg("--user", "user to run the image as"),
@@ -3619,8 +3615,7 @@ INSTANCE_COMMANDS = (
             number("number of GPUs", least=1, whole=True), required=True),
         Arg("-i --image", "image to run; this or a template is required"),
         Arg("-r --region", "continent, such as North_America, or countries: US,CA"),
-        Arg("-d --disk", "GB of disk (default: 16)",
-            number("disk size", "GB", DISK_LEAST), default=16.0),
+        Arg("-d --disk", "GB of disk (default: 16)", DISK_SIZE, default=16.0),
         Arg("--limit", "number of offers to look at (default: 3)",
             number("limit", least=1, whole=True), default=3),
         Arg("-o --order", "fields to sort by (default: score-)", default="score-"),
