@@ -2243,18 +2243,9 @@ class Command:
 
 # --- offers ---------------------------------------------------------------------------
 
-# The comparisons that a field can be in, by its kind.
-EQUALITY, MEMBERSHIP = ("eq", "neq"), ("in", "notin")
-ORDERED = (*EQUALITY, *MEMBERSHIP, "gt", "gte", "lt", "lte")
-OPERATORS_OF = {
-    "bool": EQUALITY,
-    "text": (*EQUALITY, *MEMBERSHIP),
-    "country": (*EQUALITY, *MEMBERSHIP),
-    "date": ORDERED,
-    "int": ORDERED,
-    "float": ORDERED,
-    "version": ORDERED,
-}
+# The operators of the kinds of field that do not take them all.
+KIND_SIGNS = {"bool": "= == !=", "text": "= == != in notin"}
+KIND_SIGNS["country"] = KIND_SIGNS["text"]
 
 
 class Field:
@@ -2292,8 +2283,7 @@ FIELDS = (
     Field("disk_space", "float", "GB", "disk space available"),
     Field("display_active", "bool", "", "has a display attached", "gpu_display_active"),
     Field("dlperf", "float", "", "deep learning performance score"),
-    Field("dlperf_usd", "float", "per $/h", "deep learning performance per $/h",
-          "dlperf_per_dphtotal"),
+    Field("dlperf_usd", "float", "per $/h", "dlperf per $/h", "dlperf_per_dphtotal"),
     Field("dph", "float", "$/h", "price of the offer", "dph_total"),
     Field("driver_version", "version", "", "NVIDIA driver, such as 535.86.05"),
     Field("duration", "float", "days", "maximum rental duration", "", 86400),
@@ -2343,10 +2333,8 @@ ROW_FIELDS = """score dph_base dph_total_adj discounted_dph_total discount_rate
 
 # What is searched for unless the query names the same field.
 DEFAULT_FILTERS: dict[str, dict[str, Any]] = {
-    "verified": {"eq": True},
-    "external": {"eq": False},
-    "rentable": {"eq": True},
-}
+    "verified": {"eq": True}, "external": {"eq": False}, "rentable": {"eq": True},
+}  # fmt: skip
 
 
 def named_fields(
@@ -2376,9 +2364,8 @@ def as_shown(field: Field, column: Column) -> Field:
     return Field(column.heading, field.kind, unit, field.help, field.wire, factor, most)
 
 
-WORD_OPERATORS = {
-    name: name for name in ("eq", "neq", "gt", "gte", "lt", "lte", "in", "notin")
-} | {"nin": "notin"}
+WORDS = "eq neq gt gte lt lte in notin".split()
+WORD_OPERATORS = dict(zip(WORDS, WORDS)) | {"nin": "notin"}
 OPERATORS = {
     "=": "eq", "==": "eq", "!=": "neq",
     ">": "gt", ">=": "gte", "<": "lt", "<=": "lte",
@@ -2486,14 +2473,12 @@ class Query:
         """Return the field that a token names. Raises QueryError."""
         if token.kind != "word":
             raise self.error("expected a comparison such as num_gpus>=4", token)
-        field = self.fields.get(token.text) or self.fields.get(
-            token.text.replace("-", "_")
-        )
-        if field:
-            return field
-        name = re.match(r"\w*", token.text)
-        if name and self.fields.get(name[0]) and name[0] != token.text:
-            hint = f"{name[0]}={token.text[name.end() + 1 :] or 'VALUE'}"
+        for name in (token.text, token.text.replace("-", "_")):
+            if name in self.fields:
+                return self.fields[name]
+        name, _, value = token.text.partition(":")
+        if name in self.fields:
+            hint = f"{name}={value or 'VALUE'}"
             raise self.error(f"'{token.text}' has no operator; write {hint}", token)
         hint = did_you_mean(token.text.lower(), self.fields)
         raise self.error(f"unknown field '{token.text}'{hint}", token)
@@ -2502,26 +2487,17 @@ class Query:
         """Return the operator after the field at `index`. Raises QueryError."""
         name = self.tokens[index]
         if not self.operator_at(index + 1):
-            raise self.error(
-                f"'{name.text}' has no operator; if it had < or >, quote the query:"
-                " the shell treats them as redirections",
-                name,
-            )
+            msg = f"'{name.text}' has no operator; if it had < or >, quote the query:"
+            raise self.error(f"{msg} the shell treats them as redirections", name)
         token = self.tokens[index + 1]
         operator = OPERATORS.get(re.sub(r"\s", "", token.text))
         if not operator:
-            turned = token.text[::-1]
-            hint = f"; did you mean '{turned}'?" if turned in OPERATORS else ""
-            raise self.error(f"unknown operator '{token.text}'{hint}", token)
-        if operator not in OPERATORS_OF[field.kind]:
-            allowed = [sign for sign, name in OPERATORS.items()
-                       if name in OPERATORS_OF[field.kind]
-                       and (not sign.isalpha() or sign in MEMBERSHIP)]  # fmt: skip
+            raise self.error(f"unknown operator '{token.text}'", token)
+        signs = KIND_SIGNS.get(field.kind, "")
+        if signs and operator not in [OPERATORS[sign] for sign in signs.split()]:
             kind = "text" if field.kind == "country" else field.kind
-            raise self.error(
-                f"'{field.name}' is a {kind} field, which takes {' '.join(allowed)}",
-                token,
-            )
+            msg = f"'{field.name}' is a {kind} field, which takes {signs}"
+            raise self.error(msg, token)
         return Token(operator, token.text, token.start, token.end)
 
     def compare(self, field: Field, operator: Token, values: list[Token]) -> None:
@@ -2538,11 +2514,8 @@ class Query:
         if first.kind == "operator":
             raise self.error(f"'{text}' is not a value", first)
         if len(values) > 1 and field.kind not in ("text", "country"):
-            raise self.error(
-                f"'{field.name}' takes one value; expected a comparison",
-                values[1],
-                last,
-            )
+            msg = f"'{field.name}' takes one value; expected a comparison"
+            raise self.error(msg, values[1], last)
         token = Token(first.kind, words, first.start, last.end)
         self.add(field, operator, self.value(field, operator, token), last)
 
@@ -2550,27 +2523,22 @@ class Query:
         """Add a comparison; another with the same operator must not differ."""
         tests = self.filters.setdefault(field.wire, {})
         if tests.get(operator.kind, value) != value:
-            hint = {"eq": "; use in [A,B]", "neq": "; use notin [A,B]"}
-            raise self.error(
-                f"'{field.name} {operator.text}' is given twice"
-                + hint.get(operator.kind, ""),
-                operator,
-                last,
-            )
+            hints = {"eq": "; use in [A,B]", "neq": "; use notin [A,B]"}
+            msg = f"'{field.name} {operator.text}' is given twice"
+            raise self.error(msg + hints.get(operator.kind, ""), operator, last)
         tests[operator.kind] = value
 
     def value(self, field: Field, operator: Token, token: Token) -> object:
         """Return the value of a token, as the service takes it. Raises QueryError."""
-        if operator.kind in MEMBERSHIP:
+        if operator.kind in ("in", "notin"):
             if token.kind != "list":
-                raise self.error(
-                    f"'{operator.text}' needs a list, such as [{token.text}]", token
-                )
+                msg = f"'{operator.text}' needs a list, such as [{token.text}]"
+                raise self.error(msg, token)
             return self.elements(field, token)
         if token.kind == "list":
             raise self.error("a list works only with in or notin", operator, token)
         if token.kind == "word" and token.text.lower() in ("none", "null"):
-            if operator.kind not in EQUALITY:
+            if operator.kind not in ("eq", "neq"):
                 raise self.error(f"'{token.text}' works only with = and !=", token)
             return None
         return self.scalar(field, token)
@@ -2605,12 +2573,11 @@ class Query:
             return self.country(field, text)
         if field.kind == "text":
             return text
-        convert = CONVERT[field.kind]
+        convert, rule = CONVERT[field.kind]
         value = convert(text.strip(), field.unit)
         if value is None or abs(value * field.factor) == float("inf"):
-            rule = f"must be {VALUES[field.kind]}"
-            short = shorten(text, 60)
-            raise self.error(f"invalid {field.name} '{short}': {rule}", token)
+            msg = f"invalid {field.name} '{shorten(text, 60)}': must be {rule}"
+            raise self.error(msg, token)
         if value > field.most:
             self.suspicious(field, value)
         if field.factor == 1:
@@ -2628,14 +2595,11 @@ class Query:
 
     def suspicious(self, field: Field, value: float) -> None:
         """Note that a value is in another unit by mistake."""
+        unit, rule, guess = f" {field.unit}", f"is in {field.unit}", value / 1000
         if field.unit == "0..1":
             unit, rule, guess = "", "is from 0 to 1", value / 100
-        else:
-            unit, rule, guess = f" {field.unit}", f"is in {field.unit}", value / 1000
-        self.notes.append(
-            f"{field.name} {rule}: no machine has {value:g}{unit}"
-            f" (did you mean {guess:g}?)"
-        )
+        note = f"{field.name} {rule}: no machine has {value:g}{unit}"
+        self.notes.append(f"{note} (did you mean {guess:g}?)")
 
 
 def as_version(text: str) -> int | None:
@@ -2656,19 +2620,13 @@ def as_date(text: str) -> int | None:
         return None
 
 
-CONVERT: dict[str, Callable[[str, str], float | None]] = {
-    "bool": lambda text, unit: BOOLEANS.get(text.lower()),
-    "date": lambda text, unit: as_date(text),
-    "int": lambda text, unit: as_int(text),
-    "float": parse_quantity,
-    "version": lambda text, unit: as_version(text),
-}
-VALUES = {
-    "bool": "true or false",
-    "date": "a date such as 01/31/2026",
-    "int": "a whole number",
-    "float": "a number",
-    "version": "a version such as 535.86.05",
+# What reads a value, by the kind of its field, from text and a unit; what it must be.
+CONVERT: dict[str, tuple[Callable[[str, str], float | None], str]] = {
+    "bool": (lambda text, unit: BOOLEANS.get(text.lower()), "true or false"),
+    "date": (lambda text, unit: as_date(text), "a date such as 01/31/2026"),
+    "int": (lambda text, unit: as_int(text), "a whole number"),
+    "float": (parse_quantity, "a number"),
+    "version": (lambda text, unit: as_version(text), "a version such as 535.86.05"),
 }
 
 GRAMMAR = """\
@@ -2689,15 +2647,8 @@ def parse_query(
     defaults: Mapping[str, dict[str, Any]],
     fields: Mapping[str, Field] | None = None,
 ) -> tuple[dict[str, dict[str, Any]], list[str]]:
-    """Return the filters of a query as the service takes them, and notes about it.
-
-        query      = { comparison }         spaces, commas and newlines between them
-        comparison = field operator value
-        value      = quoted | "[" element { "," element } "]" | word { word }
-
-    Units become the service's (GB to MB, days to seconds). A default counts unless
-    the query names its field. Raises QueryError, which knows the position.
-    """
+    """Return the filters of a query (see GRAMMAR) in the service's units, and notes
+    about it. A default counts unless the query names its field. Raises QueryError."""
     query = Query(text, fields or named_fields(FIELDS, OFFER_COLUMNS))
     query.parse()
     named = query.cleared | query.filters.keys()
@@ -2781,10 +2732,10 @@ def matches(value: object, tests: Mapping[str, Any]) -> bool:
 
     size = as_number(value) if isinstance(value, str) else value
     for operator, wanted in tests.items():
-        if operator in ("eq", "in"):
-            good = any(map(same, wanted if operator == "in" else [wanted]))
-        elif operator in ("neq", "notin"):
-            good = not any(map(same, wanted if operator == "notin" else [wanted]))
+        if operator in ("eq", "neq"):
+            good = same(wanted) == (operator == "eq")
+        elif operator in ("in", "notin"):
+            good = any(map(same, wanted)) == (operator == "in")
         elif not isinstance(size, (int, float)):
             good = False
         else:
@@ -2811,11 +2762,9 @@ def matching_rows(rows: list[Row], query: str, columns: Sequence[Column]) -> lis
             return value.rpartition(", ")[2]  # of "Oregon, US"
         return value
 
-    return [
-        row
-        for row in rows
-        if all(matches(value(row, name), tests) for name, tests in filters.items())
-    ]
+    for name, tests in filters.items():
+        rows = [row for row in rows if matches(value(row, name), tests)]
+    return rows
 
 
 def video_memory(row: Row, now: float) -> object:
@@ -2827,12 +2776,7 @@ def video_memory(row: Row, now: float) -> object:
 
 
 RELIABILITY = Column(
-    "R",
-    "reliability2|reliability",
-    ".1f",
-    "reliability: share of time that the machine is up, %",
-    100,
-    essential=True,
+    "R", "reliability2|reliability", ".1f", "share of time that it is up, %", 100, True
 )
 OFFER_COLUMNS = (
     Column("ID", "id", "d", "id of the offer, for create instance", essential=True),
@@ -2848,8 +2792,7 @@ OFFER_COLUMNS = (
     Column("Disk", "disk_space", ".0f", "disk space available, GB"),
     Column("$/hr", "dph_total", ".4f", "price of the offer, $/hour", essential=True),
     Column("DLP", "dlperf", ".1f", "deep learning performance score"),
-    Column("DLP/$", "dlperf_per_dphtotal", ".1f",
-           "deep learning performance score per $/hour"),
+    Column("DLP/$", "dlperf_per_dphtotal", ".1f", "the same per $/hour"),
     Column("score", "score", ".1f", "the service's overall rating"),
     Column("NV_Driver", "driver_version", "", "NVIDIA driver version"),
     Column("Net_up", "inet_up", ".1f", "upload speed, Mbit/s"),
@@ -2857,8 +2800,7 @@ OFFER_COLUMNS = (
     RELIABILITY,
     Column("Max_Days", "duration", ".1f", "maximum rental duration, days", 1 / 86400),
     Column("mach_id", "machine_id", "d", "id of the machine"),
-    Column("status", "verification", "",
-           "verified by Vast.ai, unverified or deverified"),
+    Column("status", "verification", "", "verified, unverified or deverified"),
     Column("host_id", "host_id", "d", "id of the host"),
     Column("ports", "direct_port_count", "d", "open ports of the machine"),
     Column("country", "geolocation", "", "region and country", essential=True),
@@ -2867,11 +2809,11 @@ OFFER_COLUMNS = (
 
 def field_list(fields: Iterable[Field]) -> str:
     """Return what can be searched by, one field a line."""
-    lines = [
-        f"  {field.name:<19} {field.kind:<8}{field.unit:<12}{field.help}".rstrip()
-        for field in fields
-    ]
-    return "fields, with type and unit:\n" + "\n".join(lines)
+    text = "fields, with type and unit:"
+    for field in fields:
+        line = f"  {field.name:<19} {field.kind:<8}{field.unit:<12}{field.help}"
+        text += "\n" + line.rstrip()
+    return text
 
 
 def fields_help() -> str:
@@ -2932,8 +2874,7 @@ def explain_nothing(
     if not wanted:
         return
     try:
-        call = Call("GET", "/api/v0/gpu_names/unique/", needs_key=False)
-        reply = client.send(call)
+        reply = client.send(Call("GET", "/api/v0/gpu_names/unique/", needs_key=False))
         names = [str(name) for name in reply.get("gpu_names") or ()]
     except (VastError, AttributeError, TypeError):
         return
@@ -2967,22 +2908,13 @@ def count_offers(client: Client, args: argparse.Namespace, rows: list[Row]) -> N
 
 FIELD_NAMES = {field.name: field.help for field in FIELDS}
 SEARCH_ARGS = (
-    Arg(
-        "query*",
-        "comparisons that offers must pass, see below",
-        wire="",
-        suggest=FIELD_NAMES,
-    ),
+    Arg("query*", "comparisons, see below", wire="", suggest=FIELD_NAMES),
     Arg("-n --no-default", "do not apply the default filters", bool),
-    Arg(
-        "-o --order",
-        "fields to sort by: dph, num_gpus- (default: score-)",
-        default="score-",
-        suggest=FIELD_NAMES,
-    ),
+    Arg("-o --order", "fields to sort by: dph, num_gpus- (default: score-)",
+        default="score-", suggest=FIELD_NAMES),
     Arg("--limit", "maximum number of offers", number("limit", least=1, whole=True)),
-)
-DISK_LEAST = 8  # GB
+)  # fmt: skip
+DISK_SIZE = number("disk size", "GB", 8)
 RENTAL_TYPES = Choice("type", "on-demand", "bid", "interruptible=bid", "reserved")
 
 OFFER_COMMANDS = (
@@ -3058,22 +2990,18 @@ def age(row: Row, now: float) -> object:
 INSTANCE_COLUMNS = (
     Column("ID", "id", "d", "id of the instance", essential=True),
     Column("Machine", "machine_id", "d", "id of the machine"),
-    Column("Status", "actual_status", "",
-           "state: loading, running, stopped, exited, offline", essential=True),
-    Column("N", "num_gpus", "dx", "number of GPUs", essential=True),
-    Column("Model", "gpu_name", "", "GPU model", essential=True),
+    Column("Status", "actual_status", "", "state, such as running", essential=True),
+    *pick_columns("N,Model", OFFER_COLUMNS, ()),
     Column("Util%", "gpu_util", ".1f", "GPU utilization, %"),
-    Column("vCPUs", "cpu_cores_effective", ".1f", "vCPUs that you get"),
-    Column("RAM", "cpu_ram", ".1f", "main memory, GB", 1 / 1000),
+    *pick_columns("vCPUs,RAM", OFFER_COLUMNS, ()),
     Column("Disk", "disk_space", ".0f", "disk space, GB"),
     Column("SSH_Addr", lambda row, now: (ssh_address(row) or [None])[0], "",
            "address for ssh"),
-    Column("SSH_Port", lambda row, now: (ssh_address(row) or [None, None])[1], "d",
+    Column("SSH_Port", lambda row, now: (ssh_address(row) or [0, None])[1], "d",
            "port for ssh"),
     Column("$/hr", "dph_total", ".4f", "price with its disk, $/hour", essential=True),
     Column("Image", "image_uuid", "", "image that it runs"),
-    Column("Net_up", "inet_up", ".1f", "upload speed, Mbit/s"),
-    Column("Net_down", "inet_down", ".1f", "download speed, Mbit/s"),
+    *pick_columns("Net_up,Net_down", OFFER_COLUMNS, ()),
     Column("R", RELIABILITY.source, ".1f", RELIABILITY.help, 100),
     Column("Label", "label", "", "label that you gave it", essential=True),
     Column("Age_h", age, ".1f", "time since it was created, hours", 1 / 3600),
@@ -3138,26 +3066,15 @@ def address_result(row: Row, scheme: str) -> Result:
     return Result({**value, "url": url, "direct": direct}, url)
 
 
-def url_of(scheme: str) -> Handler:
-    """Return `ssh-url` or `scp-url`: an instance's address, never a made-up one."""
-
-    def run(client: Client, args: argparse.Namespace) -> Iterator[Shown]:
-        yield address_result(the_instance(client, args.id), scheme)
-
-    return run
-
-
-# What an instance's `actual_status` is when a change is complete.
-GOALS = {"running": ("running",), "stopped": ("stopped", "exited"), "gone": ()}
+# What `actual_status` is when a goal is reached, and what is paid until then.
+GOALS: dict[str, tuple[Sequence[str], str]] = {
+    "running": (["running"], "it costs money as long as it exists"),
+    "stopped": (["stopped", "exited"], "it costs its full price until it has stopped"),
+    "gone": ([], "it costs money until it is gone"),
+}
 BROKEN = ("exited", "offline")
 POLL = 2.0  # seconds between two looks at an instance: the service's threshold
 STALE = 30.0  # seconds for which a row may show what was before a start
-
-STILL_COSTS = {
-    "running": "it costs money as long as it exists",
-    "stopped": "it costs its full price until it has stopped",
-    "gone": "it costs money until it is gone",
-}
 
 
 def observe(client: Client, number: int) -> tuple[str, str, Row | None]:
@@ -3185,13 +3102,14 @@ def wait_until(client: Client, number: int, goal: str, deadline: float) -> Row |
     what still costs money, and how to check.
     """
     env, start = client.env, client.env.monotonic()
-    costs = f"{STILL_COSTS[goal]}; to check: {PROGRAM} show instance {number}"
+    reached, costs = GOALS[goal]
+    costs += f"; to check: {PROGRAM} show instance {number}"
     first = before = ""
     try:
         while True:
             status, reason, row = observe(client, number)
             taken = env.monotonic() - start
-            if status == goal or status in GOALS[goal]:
+            if status == goal or status in reached:
                 env.note(f"instance {number} is {goal}")
                 return row
             first = first or status
@@ -3240,8 +3158,6 @@ def describe_instances(what: str) -> Callable[[Client, argparse.Namespace], str]
 LABEL_MOST = 1024
 ONSTART_MOST = 4096  # characters of a start-up script that the service takes
 RENTAL_FLAGS = ("python_utf8", "lang_utf8", "force", "cancel_unavail")
-ENV_FLAGS = {"--env": "-e", "--publish": "-p", "--volume": "-v", "--hostname": "-h"}
-ENV_FLAGS |= {flag: flag for flag in ENV_FLAGS.values()}
 ONE_VARIABLE = r"""(?s)[A-Za-z_]\w*=(?!.*\s-)[^='"\\]*"""  # NAME=some words
 
 
@@ -3262,16 +3178,14 @@ def parse_environment(texts: Sequence[str]) -> dict[str, str]:
         raise UsageError(f"--env: {error}".lower()) from None
     found: dict[str, str] = {}
     while words:
-        flag = ENV_FLAGS.get(words[0])
-        if flag:
-            del words[0]
-        elif words[0][:2] in ENV_FLAGS:  # -p80:80
-            flag, words[0] = words[0][:2], words[0][2:]
-        elif words[0].startswith("-"):
-            raise UsageError(f"--env takes only -e -p -v -h, not '{words[0]}'")
-        if not words:
-            raise UsageError(f"--env: '{flag}' needs a value")
-        value = words.pop(0)
+        flag, value = "-e", words.pop(0)
+        if value.startswith("-"):
+            flag, value = value[:2], value[2:]  # -p80:80
+            if flag not in ("-e", "-p", "-v", "-h"):
+                raise UsageError(f"--env takes only -e -p -v -h, not '{flag}{value}'")
+            if not value and not words:
+                raise UsageError(f"--env: '{flag}' needs a value")
+            value = value or words.pop(0)
         name, equals, content = value.partition("=")
         if flag in ("-p", "-v"):
             found[f"{flag} {value}"] = "1"
@@ -3364,10 +3278,8 @@ def rental(args: argparse.Namespace) -> Row:
 
 def as_price(value: object) -> float | None:
     """Return a price of a row, which may be text, or None."""
-    price = as_number(value) if isinstance(value, str) else value
-    if isinstance(price, bool) or not isinstance(price, (int, float)):
-        return None
-    return price if abs(price) < 1e9 else None
+    price = as_number(str(value))
+    return price if price is not None and abs(price) < 1e9 else None
 
 
 class Rental(Request):
@@ -3388,7 +3300,6 @@ class Rental(Request):
     def call(self, args: argparse.Namespace) -> Call:
         call = super().call(args)
         call.body = self.order
-        call.secrets = frozenset(["image_login"])
         return call
 
     def __call__(self, client: Client, args: argparse.Namespace) -> Iterator[Shown]:
@@ -3472,8 +3383,7 @@ def check_price(client: Client, args: argparse.Namespace) -> None:
         body = {"id": {"eq": args.id}, "type": "on-demand", "allocated_storage": disk}
         call = Call("POST", "/api/v0/bundles/", body, read=True)
         rows = rows_of(client.send(call), "offers")
-        prices = [as_price(row.get("dph_total")) for row in rows[:1]]
-        price = prices[0] if prices else None
+        price = as_price(rows[0].get("dph_total")) if rows else None
         if price is None:
             raise VastError(f"offer {args.id} is not available", "no_such_ask")
     if price > args.max_price:
@@ -3568,7 +3478,8 @@ RENTAL_ARGS = (
     Arg("--lang-utf8", "set the locale to C.UTF-8", bool),
     Arg("--python-utf8", "set Python's encoding to UTF-8", bool),
     Arg("--env", "'-e NAME=VALUE -p 80:80 -v a:b -h NAME', as for Docker", append=True),
-    Arg("--login", "registry login: '-u USER -p PASSWORD HOST'"),
+    Arg("--login", "registry login: '-u USER -p PASSWORD HOST'", wire="image_login",
+        secret=True),
     Arg("--template_hash", "template to use for what is not given here"),
     Arg("--cancel-unavail", "fail if the machine is not available now", bool),
     Arg("--extra"),
@@ -3578,7 +3489,7 @@ RENTAL_ARGS = (
 )  # fmt: skip
 CREATE_ARGS = (
     Arg("--image", "image to run; this or a template is required"),
-    Arg("--disk", "GB of disk (default: 10)", number("disk size", "GB", DISK_LEAST)),
+    Arg("--disk", "GB of disk (default: 10)", DISK_SIZE),
     Arg("--price --bid_price", "rent interruptible, at this bid in $/hour",
         number("bid", "$", 0.001, 128)),
     Arg("--user", "user to run the image as"),
@@ -3624,10 +3535,12 @@ INSTANCE_COMMANDS = (
         INSTANCE_IDS, example="show instance 5001",
     ),
     Command("ssh-url", "print the ssh URL of an instance",
-        url_of("ssh"), *ONLY_ONE, example="ssh-url 5001",
+        lambda client, args: [address_result(the_instance(client, args.id), "ssh")],
+        *ONLY_ONE, example="ssh-url 5001",
     ),
     Command("scp-url", "print the scp URL of an instance",
-        url_of("scp"), *ONLY_ONE, example="scp-url 5001",
+        lambda client, args: [address_result(the_instance(client, args.id), "scp")],
+        *ONLY_ONE, example="scp-url 5001",
     ),
     Command("create instance", "rent an offer; it costs money from then on",
         Rental(), Arg("id", "id of the offer", identifier), *CREATE_ARGS,
@@ -3644,8 +3557,7 @@ INSTANCE_COMMANDS = (
             number("number of GPUs", least=1, whole=True), required=True),
         Arg("-i --image", "image to run; this or a template is required"),
         Arg("-r --region", "continent, such as North_America, or countries: US,CA"),
-        Arg("-d --disk", "GB of disk (default: 16)",
-            number("disk size", "GB", DISK_LEAST), default=16.0),
+        Arg("-d --disk", "GB of disk (default: 16)", DISK_SIZE, default=16.0),
         Arg("--limit", "number of offers to look at (default: 3)",
             number("limit", least=1, whole=True), default=3),
         Arg("-o --order", "fields to sort by (default: score-)", default="score-"),
@@ -7308,17 +7220,16 @@ def unknown_command(names: list[str], others: list[str]) -> UsageError:
 
 def usage_error(msg: str, command: Command | None) -> UsageError:
     """Return a UsageError that says which command and where to read on."""
-    name = f"{command.name} " if command else ""
-    where = f"{name.rstrip()}: " if command else ""
-    more = "" if msg.endswith("?") else f"; see {PROGRAM} {name}--help"
-    return UsageError(f"{where}{msg}{more}")
+    if not msg.endswith("?"):
+        msg += f"; see {PROGRAM} {command.name + ' ' if command else ''}--help"
+    return UsageError(f"{command.name}: {msg}" if command else msg)
 
 
 def unknown_option(
-    word: str, options: Mapping[str, Arg], command: Command | None, value: str = "VALUE"
+    word: str, options: Mapping[str, Arg], command: Command | None
 ) -> UsageError:
     """Return the error for a word that looks like an option and is none."""
-    name, _, inline = word.partition("=")
+    name, _, value = word.partition("=")
     field = name.strip("-").replace("-", "_")
     args = command.args if command else ()
     if plain(name).strip("-") in ("json", "output-json"):
@@ -7326,7 +7237,7 @@ def unknown_option(
     elif f"-{plain(name)}" in options:
         hint = f"; did you mean '-{plain(name)}'?"
     elif any(arg.dest == "query" and field in arg.suggest for arg in args):
-        hint = f"; put it in the query: '{field}={inline or value}'"
+        hint = f"; put it in the query: '{field}={value or 'VALUE'}'"
     else:
         hint = did_you_mean(plain(name), options)
     return usage_error(f"unknown option '{word}'{hint}", command)
@@ -7338,8 +7249,7 @@ class Words:
 
     def __init__(self, command: Command, words: list[str]) -> None:
         self.command = command
-        self.args = (*command.args, *GLOBAL_ARGS)
-        self.options = option_names((*self.args, VERSION_ARG))
+        self.options = option_names((*command.args, *GLOBAL_ARGS, VERSION_ARG))
         self.positionals = [arg for arg in command.args if not arg.flags]
         self.glued: list[str] = []
         self.others: list[str] = []
@@ -7363,8 +7273,7 @@ class Words:
         elif verbatim and len(self.others) >= len(self.positionals) - 1:
             self.rest, self.queue = [word, *self.queue], []
         elif word.startswith("-") and word != "-" and not self.command.pass_on:
-            value = self.queue[0] if self.queue else "VALUE"
-            raise unknown_option(word, self.options, self.command, value)
+            raise unknown_option(word, self.options, self.command)
         else:
             self.others.append(word)
 
@@ -7404,10 +7313,8 @@ class Words:
         if words[:1] == ["--"]:
             words = words[1:]
         elif any(plain(word.partition("=")[0]) == "--dry-run" for word in words):
-            raise usage_error(
-                "put --dry-run before --args; to pass it on, write --args --",
-                self.command,
-            )
+            msg = "put --dry-run before --args; to pass it on, write --args --"
+            raise usage_error(msg, self.command)
         self.rest, self.queue = words, []
 
     def parse(self) -> argparse.Namespace:
@@ -7422,24 +7329,14 @@ class Words:
         if any(arg.many in ("+", "*") for arg in self.positionals):
             most = len(self.others)
         if self.others[most:]:
-            raise self.unexpected(self.others[most], " ".join(self.others[:most]))
-        args = argparse.Namespace()
+            msg = f"unexpected argument '{self.others[most]}'; example: {PROGRAM}"
+            raise usage_error(f"{msg} {self.command.example}", self.command)
         others = [LITERAL + word for word in self.others]
-        build_parser(self.command).parse_args([*self.glued, *others], namespace=args)
+        args = build_parser(self.command).parse_args([*self.glued, *others])
         for arg in self.command.args:
             if arg.many == "...":
                 setattr(args, arg.dest, self.rest)
         return args
-
-    def unexpected(self, word: str, before: str) -> UsageError:
-        """Return the error for a positional too many."""
-        typed = {option.partition("=")[0] for option in self.glued}
-        required = [arg.long for arg in self.args if arg.required]
-        needed = [name for name in required if name not in typed]
-        hint = f"example: {PROGRAM} {self.command.example}"
-        if needed:
-            hint = f"use: {PROGRAM} {self.command.name} {before} {needed[0]} {word}"
-        return usage_error(f"unexpected argument '{word}'; {hint}", self.command)
 
 
 class HelpFormatter(argparse.RawDescriptionHelpFormatter):
@@ -7471,10 +7368,9 @@ def build_parser(command: Command) -> Parser:
     needed = [f"{arg.long} {arg.metavar}" for arg in command.args if arg.required]
     words = [usage_word(arg) for arg in command.args if not arg.flags]
     start = f"{PROGRAM} {command.name}"
-    usage = wrapped([start, *needed, "[options]", *words])
     parser = Parser(
         prog=start,
-        usage=usage,
+        usage=wrapped([start, *needed, "[options]", *words]),
         description=f"{command.help[0].upper()}{command.help[1:]}.",
         epilog=f"example:\n  {PROGRAM} {command.example}\n\n{command.notes()}".rstrip(),
         formatter_class=HelpFormatter,
@@ -7502,9 +7398,10 @@ def wrapped(words: Sequence[str]) -> str:
 def usage_word(arg: Arg) -> str:
     """Return a positional as a usage line shows it."""
     name = arg.metavar
-    many = {"+": f"{name} [{name} ...]", "*": f"[{name} ...]", "?": f"[{name}]",
-            "...": f"[{name} ...]", "": name}  # fmt: skip
-    return many[arg.many]
+    if arg.many == "+":
+        return f"{name} [{name} ...]"
+    several = " ..." if arg.many in ("*", "...") else ""
+    return f"[{name}{several}]" if arg.many else name
 
 
 def command_list() -> str:
@@ -7518,11 +7415,10 @@ def command_list() -> str:
 
 def main_help() -> str:
     """Return the help of the whole program."""
-    options = [
-        f"  {', '.join(arg.flags)} {'' if arg.is_flag else arg.metavar}".ljust(24)
-        + arg.help
-        for arg in (*GLOBAL_ARGS, VERSION_ARG)
-    ]
+    options = []
+    for arg in (*GLOBAL_ARGS, VERSION_ARG):
+        names = f"{', '.join(arg.flags)} {'' if arg.is_flag else arg.metavar}"
+        options.append(f"  {names:<22}{arg.help}")
     return f"""\
 usage: {PROGRAM} COMMAND [options] [arguments]
 
@@ -7560,10 +7456,7 @@ def columns_help() -> str:
     for command in COMMANDS:
         if command.columns:
             tables.setdefault(tuple(command.columns), []).append(command.name)
-    lines = [
-        "--cols takes headings, and the fields that --raw shows; queries and the",
-        "-o of searches take headings too.",
-    ]
+    lines = ["--cols takes headings and --raw's fields; queries and -o headings too."]
     for columns, names in tables.items():
         lines.append(f"\n{', '.join(names)}:")
         lines += [f"  {column.heading:<14}{column.help}" for column in columns]
@@ -7596,13 +7489,12 @@ def help_text(words: list[str]) -> str:
 
 def verb_help(verb: str) -> str:
     """Return the commands of a verb, without their other names."""
-    lines = [
-        f"  {name:<28} {command.help}"
-        for name, command in COMMAND_BY_NAME.items()
-        if name.startswith(f"{verb} ")
-        and (name == command.name or not command.name.startswith(f"{verb} "))
-    ]
-    return f"commands starting with '{verb}':\n" + "\n".join(lines) + "\n"
+    text = f"commands starting with '{verb}':\n"
+    for name, command in COMMAND_BY_NAME.items():
+        alias = name != command.name and command.name.startswith(f"{verb} ")
+        if name.startswith(f"{verb} ") and not alias:
+            text += f"  {name:<28} {command.help}\n"
+    return text
 
 
 # --- output ---------------------------------------------------------------------------

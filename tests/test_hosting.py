@@ -239,7 +239,7 @@ WRONG: dict[str, str] = {
     "unlist machine": "id",
     "unlist machine 1.5": "'1.5'",
     "set min-bid 7101": "--price",
-    "set min-bid 12345 0.50": "set min-bid 12345 --price 0.50",
+    "set min-bid 12345 0.50": "example: vast.py set min-bid 12345 --price",
     "set min-bid --price 0.5": "id",
     "remove defjob": "id",
     "remove defjob 1 2": "'2'",
