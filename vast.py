@@ -4907,9 +4907,8 @@ END_DATE = Arg("-e --end_date", "until this date, its last second included", end
 LISTING_TERMS = (
     Arg("-b --price_min_bid", "$/hour per GPU, the lowest bid", PRICE,
         say="with bids from ${:.10g}/h per GPU"),
-    Arg("-r --discount_rate", "maximum discount, 0 to 1",
-        number("discount", "0..1", 0, 1), wire="credit_discount_max",
-        say="with a discount of up to {}"),
+    Arg("-r --discount_rate", "maximum discount, 0 to 1", wire="credit_discount_max",
+        type=number("discount", "0..1", 0, 1), say="with a discount of up to {}"),
     Arg("-m --min_chunk", "minimum number of GPUs to rent",
         number("number of GPUs", least=1, whole=True),
         say="with at least {} GPUs per rental"),
@@ -4923,16 +4922,12 @@ LISTING_TERMS = (
 
 def check_listing(client: Client, args: argparse.Namespace) -> None:
     """Check a listing and put its terms into words. Raises UsageError."""
-    long = getattr(args, "duration", None)
     if args.end_date is not None:
-        until = format_time(args.end_date)
-        if long is not None:
+        if getattr(args, "duration", None):
             raise UsageError("--end_date excludes --duration")
         if args.end_date <= client.env.now():
+            until = format_time(args.end_date)
             raise UsageError(f"the end date, {until}, is in the past")
-        client.env.note(f"the listing ends on {until}")
-    if long and long.isdecimal():
-        client.env.note(f"--duration {long} means seconds")
     prices = spoken(LISTING_PRICES, args)
     words = [f"at {prices}" if prices else "", singular(spoken(LISTING_TERMS, args))]
     args.terms = ", ".join(filter(None, words)) or "at the prices it had"
@@ -4968,26 +4963,22 @@ def find_maints(client: Client, args: argparse.Namespace) -> list[Row]:
 
 
 def check_window(client: Client, args: argparse.Namespace) -> None:
-    """Check when maintenance starts, and make its hours whole. Raises UsageError."""
-    start, hours = args.sdate, int(args.duration)
-    if not 0 < start - client.env.now() < 365 * 86400:
+    """Check when maintenance starts. Raises UsageError."""
+    if not 0 < args.sdate - client.env.now() < 365 * DAY:
         rule = "must be in the future, within a year"
-        raise UsageError(f"the start, {format_time(start)}, {rule}")
-    if hours != args.duration:
-        client.env.note(f"{args.duration:g} hours become {hours}: hours are whole")
-    args.duration = hours
+        raise UsageError(f"the start, {format_time(args.sdate)}, {rule}")
 
 
 def utc_day(row: Row, now: float) -> object:
     """Return the day of a row of earnings, which are counted from 1970 on."""
     day = row.get("day", "all")
-    if isinstance(day, int) and 0 <= day < 1_000_000:
-        return time.strftime("%Y-%m-%d", time.gmtime(day * 86400))
+    if isinstance(day, int):
+        return format_time(day * DAY, "%Y-%m-%d", utc=True) or day
     return day
 
 
-EARNED = ("gpu_earn", "sto_earn", "bwu_earn", "bwd_earn")
-EARNED_IN_ALL = ("total_gpu", "total_stor", "total_bwu", "total_bwd")
+EARNED = {"gpu_earn": "total_gpu", "sto_earn": "total_stor",
+          "bwu_earn": "total_bwu", "bwd_earn": "total_bwd"}  # fmt: skip
 EARNINGS = ("summary", "current", "per_day", "per_machine")  # the rest names people
 EARNING_COLUMNS = (
     Column("Day", utc_day, "", "UTC day, or all", essential=True),
@@ -5007,20 +4998,18 @@ class Earnings(Listing):
     last 30; `--raw` is the response without names and addresses."""
 
     def __call__(self, client: Client, args: argparse.Namespace) -> Iterator[Shown]:
-        today = int(client.env.now()) // 86400
-        last = today if args.end_date is None else args.end_date // 86400
-        first = last - 29 if args.start_date is None else args.start_date // 86400
-        if first > min(today, last):
-            rule = "in the future" if first > today else "after the end date"
-            raise UsageError(f"the start date is {rule}")
-        params = {"owner": "me", "sday": str(first), "eday": str(last)}
-        if args.machine_id is not None:
-            params["machid"] = str(args.machine_id)
-        reply = client.send(Call("GET", self.path, params=params))
+        today = int(client.env.now()) // DAY
+        if args.end_date is None:
+            args.end_date = today
+        if args.start_date is None:
+            args.start_date = args.end_date - 29
+        if args.start_date > min(today, args.end_date):
+            raise UsageError("the start date is after the end date or in the future")
+        reply = client.send(self.call(args))
         rows = [*rows_of(reply, "per_day"), *rows_of(reply, "per_machine")]
         kept = {name: reply.get(name) for name in EARNINGS}
         sums = kept["summary"] if isinstance(kept["summary"], dict) else {}
-        rows.append({own: sums.get(name) for own, name in zip(EARNED, EARNED_IN_ALL)})
+        rows.append({own: sums.get(name) for own, name in EARNED.items()})
         yield Table(rows, self.columns, kept, "machine_id")
         current = kept["current"] if isinstance(kept["current"], dict) else {}
         fee = format_number(current.get("service_fee"), "$%.2f")
@@ -5064,20 +5053,20 @@ BLOCKS = "▁▂▃▄▅▆▇█"
 POINTS = 16  # of a trend: it fits 80 columns
 
 
-def find_metrics(client: Client, part: str, rows: str, params: Row) -> list[Row]:
-    """Return figures of the market, which only hosts may see. Raises VastError."""
-    query = {name: str(value) for name, value in params.items()}
-    try:
-        path = f"/api/v0/metrics/gpu/{part}/"
-        reply = client.send(Call("GET", path, params=query or None))
-    except NoKey as error:
-        if error.http == 401:
-            reason = str(error).partition(";")[0]
-            error.args = (f"{reason}; {HOSTS_ONLY}",)
-        raise
-    if isinstance(reply, dict) and reply.get("needs_machine"):
-        raise VastError(HOSTS_ONLY, "needs_machine")
-    return rows_of(reply, rows)
+class Market(Listing):
+    """A kind of command: lists figures of the market, which only hosts may see."""
+
+    def fetched(self, client: Client, args: argparse.Namespace) -> list[Row]:
+        try:
+            reply = client.send(self.call(args))
+        except NoKey as error:
+            if error.http == 401:
+                reason = str(error).partition(";")[0]
+                error.args = (f"{reason}; {HOSTS_ONLY}",)
+            raise
+        if isinstance(reply, dict) and reply.get("needs_machine"):
+            raise VastError(HOSTS_ONLY, "needs_machine")
+        return rows_of(reply, self.rows)
 
 
 def trend(prices: list[float], blocks: bool) -> str:
@@ -5105,20 +5094,19 @@ def price_summary(pricing: object, blocks: bool) -> Row:
     return {}
 
 
-def find_trends(client: Client, args: argparse.Namespace) -> list[Row]:
-    """Return the figures of each GPU model over time; for the table, a summary too."""
-    params = given((*TREND_ARGS, *METRIC_ARGS), args)
-    if args.name:
-        comma = "," if any(re.search("[_ ]", name) for name in args.name) else " "
-        params["gpu_name"] = comma.join(args.name).replace("_", " ")
-    rows = []
-    for models in find_metrics(client, "history", "gpus", params):
-        for name, series in models.items():
-            row = {"gpu_name": name, **(series if isinstance(series, dict) else {})}
-            if not args.raw:
-                row |= price_summary(row.get("pricing"), client.env.on_terminal())
-            rows.append(row)
-    return rows
+class Trends(Market):
+    """A kind of command: lists the figures of each GPU model over time; for the table,
+    with a summary."""
+
+    def fetched(self, client: Client, args: argparse.Namespace) -> list[Row]:
+        rows = []
+        for models in super().fetched(client, args):
+            for name, series in models.items():
+                row = {"gpu_name": name, **(series if isinstance(series, dict) else {})}
+                if not args.raw:
+                    row |= price_summary(row.get("pricing"), client.env.on_terminal())
+                rows.append(row)
+        return rows
 
 
 REQUIREMENT_COLUMNS = (
@@ -5135,10 +5123,7 @@ def tested_row(client: Client, number: int) -> Row:
     machine = the_machine(client, number)
     body: Row = {"machine_id": {"eq": number}, "order": [["dlperf", "desc"]]}
     call = Call("POST", "/api/v0/bundles/", {**body, "type": "on-demand"}, read=True)
-    offers = rows_of(client.send(call), "offers")
-    if not any(row.get("rentable") for row in offers):
-        client.env.note(f"machine {number} has no offer that can be rented now")
-    offer = offers[0] if offers else {}
+    offer = next(iter(rows_of(client.send(call), "offers")), {})
     return {**machine, **{x: value for x, value in offer.items() if value is not None}}
 
 
@@ -5254,8 +5239,8 @@ HOSTING_COMMANDS = (
         Arg("--sdate", "start, local time: '2030-06-15 14:00', or unix seconds",
             start_date, required=True,
             say=lambda date: f"from {format_time(date, '%Y-%m-%d %H:%M %z')}"),
-        Arg("--duration", "whole hours", number("duration", "hours", 1), required=True,
-            say=lambda hours: singular(f"for {hours} hours")),
+        Arg("--duration", "hours", number("duration", "hours", 1, whole=True),
+            required=True, say=lambda hours: singular(f"for {hours} hours")),
         Arg("--maintenance_category", "power, internet, disk, gpu, software or other",
             Choice("category", "power", "internet", "disk", "gpu", "software", "other",
                 "not provided"), default="not provided"),
@@ -5292,29 +5277,29 @@ HOSTING_COMMANDS = (
             key="requirement"),
         MACHINE_ID,
         Arg("--ignore-requirements", "exit with 0 even if one is not met", bool),
-        Arg("--debugging", type=bool),
         example="self-test machine 12345"),
     Command("show earnings", "show what your machines earned by day and machine",
-        Earnings("GET /api/v0/users/me/machine-earnings", EARNING_COLUMNS),
+        Earnings("GET /api/v0/users/me/machine-earnings?owner=me", EARNING_COLUMNS),
         Arg("-s --start_date", "first day, UTC: 2026-02-03, 2026-02 (29 days ago)",
-            lambda text: parse_date(text, utc=True)),
+            lambda text: parse_date(text, utc=True) // DAY, wire="sday"),
         Arg("-e --end_date", "last day, UTC (today)",
-            lambda text: parse_date(text, last=True, utc=True)),
-        Arg("-m --machine_id", "only of this machine", identifier),
+            lambda text: parse_date(text, last=True, utc=True) // DAY, wire="eday"),
+        Arg("-m --machine_id", "only of this machine", identifier, wire="machid"),
         example="show earnings -s 2026-01 -e 2026-03"),
     Command("show gpu-metrics", "show supply, demand and prices of GPU models",
-        Listing("", METRIC_COLUMNS, key="gpu_name", where=matching_rows,
-            fetch=lambda client, args:
-                find_metrics(client, "current", "gpus", given(METRIC_ARGS, args))),
+        Market("GET /api/v0/metrics/gpu/current/", METRIC_COLUMNS, "gpus",
+            key="gpu_name", where=matching_rows),
         *METRIC_ARGS, aliases=["metrics gpu"]),
     Command("show gpu-trends", "show how the prices of GPU models changed",
-        Listing("", TREND_COLUMNS, key="gpu_name", fetch=find_trends),
-        Arg("name*", "GPU models such as RTX_4090, or all"), *TREND_ARGS, *METRIC_ARGS,
+        Trends("GET /api/v0/metrics/gpu/history/", TREND_COLUMNS, "gpus",
+            key="gpu_name"),
+        Arg("name?", "GPU models such as RTX_4090,RTX_3090, or all",
+            lambda names: names.replace("_", " "), wire="gpu_name"),
+        *TREND_ARGS, *METRIC_ARGS,
         example="show gpu-trends RTX_4090", aliases=["metrics gpu-trends"]),
     Command("show gpu-locations", "show where machines are",
-        Listing("", LOCATION_COLUMNS, key="gpu_name", where=matching_rows,
-            fetch=lambda client, args:
-                find_metrics(client, "locations", "locations", {})),
+        Market("GET /api/v0/metrics/gpu/locations/", LOCATION_COLUMNS, "locations",
+            key="gpu_name", where=matching_rows),
         example="show gpu-locations 'gpu_name=RTX_4090 rented=false'",
         aliases=["metrics gpu-locations"]),
 )  # fmt: skip
