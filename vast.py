@@ -5005,7 +5005,9 @@ class Earnings(Listing):
             args.start_date = args.end_date - 29
         if args.start_date > min(today, args.end_date):
             raise UsageError("the start date is after the end date or in the future")
-        reply = client.send(self.call(args))
+        call = self.call(args)
+        call.params = {"owner": "me", **(call.params or {})}
+        reply = client.send(call)
         rows = [*rows_of(reply, "per_day"), *rows_of(reply, "per_machine")]
         kept = {name: reply.get(name) for name in EARNINGS}
         sums = kept["summary"] if isinstance(kept["summary"], dict) else {}
@@ -5279,7 +5281,7 @@ HOSTING_COMMANDS = (
         Arg("--ignore-requirements", "exit with 0 even if one is not met", bool),
         example="self-test machine 12345"),
     Command("show earnings", "show what your machines earned by day and machine",
-        Earnings("GET /api/v0/users/me/machine-earnings?owner=me", EARNING_COLUMNS),
+        Earnings("GET /api/v0/users/me/machine-earnings", EARNING_COLUMNS),
         Arg("-s --start_date", "first day, UTC: 2026-02-03, 2026-02 (29 days ago)",
             lambda text: parse_date(text, utc=True) // DAY, wire="sday"),
         Arg("-e --end_date", "last day, UTC (today)",
