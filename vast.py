@@ -6419,11 +6419,8 @@ PERMISSION_NAMES = (
     ["api"],
     """instance_read instance_write user_read user_write billing_read billing_write
     machine_read machine_write misc team_read team_write""".split(),
-    None,
-    ["constraints"],
-    None,
-    ["eq", "lte", "gte"],
-)
+    None, ["constraints"], None, ["eq", "lte", "gte"],
+)  # fmt: skip
 
 
 def permissions(text: str) -> Row:
@@ -6614,8 +6611,7 @@ ACCOUNT_COMMANDS = (
         Arg("-q --quiet", "one line: id, e-mail, balance, credit", bool), *TABLE_ARGS,
         columns=USER_COLUMNS),
     Command("set api-key", "save your API key", set_api_key,
-        Arg("new_api_key?", "the key; without it, or with -, it is asked for or read"
-            " from stdin"),
+        Arg("new_api_key?", "the key; if missing or -, read from stdin or asked for"),
         Arg("--check", "ask the service whether the key works", bool)),
     Command("create account", "say how to get an API key", no_longer,
         Arg("ignored*", "any words"), pass_on=True),
@@ -6699,8 +6695,7 @@ ACCOUNT_COMMANDS = (
             note="commands about a team need one of its API keys; if this one is still"
             f" only yours, create one at {KEYS_PAGE}"),
         Arg("--team-name", "its name", required=True),
-        Arg("--transfer-credit", "dollars of yours to move to it",
-            number("amount", "$", least=0)),
+        Arg("--transfer-credit", "dollars to move to it", number("amount", "$", 0)),
         example="create team --team-name research"),
     Command("destroy team", "destroy the team that the API key belongs to",
         Request(f"DELETE {TEAM}", "team: destroyed, its credit returns to the owner",
@@ -6713,24 +6708,20 @@ ACCOUNT_COMMANDS = (
             after=save_secret, note=SENT, look="tfa status")),
     Command("tfa send-sms", "have a code for tfa login sent by SMS",
         Request(f"POST {TFA}sms/", "code: sent by SMS", once=True, proof="secret",
-            after=save_secret, note=SENT, look="tfa status"),
-        PHONE),
+            after=save_secret, note=SENT, look="tfa status"), PHONE),
     Command("tfa resend-sms", "have a code sent by SMS again",
         Request(f"POST {TFA}sms/resend/", "code: sent by SMS again", once=True,
-            proof="secret|msg", prepare=same_secret, after=save_secret,
-            note=SENT, look="tfa status"),
-        SECRET, PHONE),
+            proof="secret|msg", prepare=same_secret, after=save_secret, note=SENT,
+            look="tfa status"), SECRET, PHONE),
     Command("tfa login", "open a session, for what needs a second factor",
         Request(f"POST {TFA}", "session: saved to ~/.vast_tfa_key until it expires",
             once=True, proof="session_key", prepare=ask_for_code, after=save_session,
             look="tfa status"),
-        Arg("-c --code", "the code; without it, or with -, it is asked for or read from"
-            " stdin", secret=True),
+        Arg("-c --code", "the code; if missing or -, it is asked for", secret=True),
         Arg("-bc --backup-code", "a backup code in its place, or -", secret=True),
         Arg("-t --method-type", "email, sms or totp; by default as the code was sent",
             Choice("method", "email", "sms", "totp"), wire="tfa_method"),
-        Arg("-id --method-id", "a method's id, see tfa status", identifier,
-            wire="tfa_method_id"),
+        Arg("-id --method-id", "id, see tfa status", identifier, wire="tfa_method_id"),
         SECRET),
 )  # fmt: skip
 
@@ -6791,12 +6782,12 @@ class Jobs(Listing):
             if error.http in (200, 400) and re.match(r"(?i)no \w+ .*found", str(error)):
                 return []
             raise
-        return [
-            {key: re.sub(r"(?s)([={[]|login).*", rf"\1{MASK}", str(value))
-             if value and key in ("env", "launch_args") else value
-             for key, value in row.items()}
-            for row in rows
-        ]  # fmt: skip
+        for row in rows:
+            for name in ("env", "launch_args"):
+                if row.get(name):
+                    text, secret = str(row[name]), "(?s)([={[]|login).*"
+                    row[name] = re.sub(secret, rf"\1{MASK}", text)
+        return rows
 
 
 class Creation(Request):
@@ -6838,20 +6829,17 @@ ENDPOINT_ARGS = (
 )  # fmt: skip
 STATE_ARG = Arg("--endpoint_state", "active, suspended or stopped",
                 Choice("state", "active", "suspended", "stopped"))  # fmt: skip
+WORKER_FILTERS = "verified=true rentable=true rented=false"
 WORKERGROUP_ARGS = (
     Arg("--endpoint_id", "id of its endpoint", identifier),
     Arg("--endpoint_name", "name of its endpoint"),
     Arg("--template_hash", "hash of the template that its workers run"),
     Arg("--template_id", "id of that template", identifier),
     Arg("--search_params", "the offers to rent workers from, see help query"),
-    Arg("-n --no_default", "lift the default filters: verified=true rentable=true"
-        " rented=false", bool, wire=""),
+    Arg("-n --no_default", f"without the default {WORKER_FILTERS}", bool, wire=""),
     Arg("--launch_args", "more options of create instance, as one text"),
     Arg("--gpu_ram", "GB of GPU memory that a worker needs", number("size", "GB", 0)),
 )  # fmt: skip
-WORKER_FILTERS: dict[str, dict[str, Any]] = {
-    "verified": {"eq": True}, "rentable": {"eq": True}, "rented": {"eq": False}
-}  # fmt: skip
 SIGNS = {"eq": "=", "neq": "!=", "gt": ">", "gte": ">=", "lt": "<", "lte": "<=",
          "in": " in ", "notin": " notin "}  # fmt: skip
 
@@ -6884,7 +6872,7 @@ def check_workergroup(client: Client, args: argparse.Namespace) -> None:
         raise UsageError("which endpoint? give --endpoint_id or --endpoint_name")
     if args.search_params is None and (updating or args.no_default):
         return
-    defaults = {} if args.no_default else WORKER_FILTERS
+    defaults = {} if args.no_default else parse_query(WORKER_FILTERS, {})[0]
     filters, notes = parse_query(args.search_params or "", defaults)
     known = {field.wire: field for field in FIELDS}
     args.search_params = " ".join(
@@ -6936,8 +6924,7 @@ def log_of(path: str) -> Handler:
             raise UsageError("--follow excludes --raw")
         call = run_call(args, path)
         if args.follow:
-            read = lambda reply: log_text(reply, args.level)  # noqa: E731
-            yield from follow_log(client, call, 1000, read)
+            yield from follow_log(client, call, 1000, lambda r: log_text(r, args.level))
             return
         reply = client.send(call)
         text = log_text(reply, args.level)
