@@ -6803,13 +6803,6 @@ class Creation(Request):
         return Result(reply, client.paid)
 
 
-def named(client: Client, args: argparse.Namespace, path: str) -> str:
-    """Return the endpoints or workergroups to delete, with the endpoints' names."""
-    rows = Jobs(f"GET {path}", (), "results").fetched(client, args)
-    names = {row.get("id"): f" ({row.get('endpoint_name')})" for row in rows}
-    return ", ".join(f"{number}{names.get(number, '')}" for number in args.id)
-
-
 LOAD = number("load", least=0)
 WORKERS = number("number of workers", least=0, whole=True)
 SECONDS = number("time", "seconds", 0)
@@ -6985,8 +6978,7 @@ SERVERLESS_COMMANDS = (
     Command("delete endpoint", "delete an endpoint and its workergroups",
         Request(f"DELETE {ENDPOINTS}{{id}}/", "endpoint {id}: deleted",
             body={"client_id": "me", "endptjob_id": "{id}"}, note=STILL_THERE,
-            ask=lambda client, args: "delete endpoint "
-            f"{named(client, args, ENDPOINTS)}, and its workergroups with it?"),
+            ask="delete {which}, workergroups included?"),
         ids(), example="delete endpoint 701"),
     Command("show workergroups", "list the workergroups of your endpoints",
         Jobs(f"GET {WORKERGROUPS}", WORKERGROUP_COLUMNS, "results",
@@ -7007,8 +6999,7 @@ SERVERLESS_COMMANDS = (
     Command("delete workergroup", "delete a workergroup; look for its instances then",
         Request(f"DELETE {WORKERGROUPS}{{id}}/", "workergroup {id}: deleted",
             body={"client_id": "me", "autojob_id": "{id}"}, note=STILL_THERE,
-            ask=lambda client, args: "delete workergroup "
-            f"{named(client, args, WORKERGROUPS)}?"),
+            ask="delete {which}?"),
         ids(), example="delete workergroup 801"),
     Command("get endpt-workers", "list the workers of an endpoint",
         Listing("", WORKER_COLUMNS, fetch=find_workers),
