@@ -4763,9 +4763,8 @@ END_DATE = Arg("-e --end_date", "until this date, its last second included", end
 LISTING_TERMS = (
     Arg("-b --price_min_bid", "$/hour per GPU, the lowest bid", PRICE,
         say="with bids from ${:.10g}/h per GPU"),
-    Arg("-r --discount_rate", "maximum discount, 0 to 1",
-        number("discount", "0..1", 0, 1), wire="credit_discount_max",
-        say="with a discount of up to {}"),
+    Arg("-r --discount_rate", "maximum discount, 0 to 1", wire="credit_discount_max",
+        type=number("discount", "0..1", 0, 1), say="with a discount of up to {}"),
     Arg("-m --min_chunk", "minimum number of GPUs to rent",
         number("number of GPUs", least=1, whole=True),
         say="with at least {} GPUs per rental"),
@@ -4779,16 +4778,12 @@ LISTING_TERMS = (
 
 def check_listing(client: Client, args: argparse.Namespace) -> None:
     """Check a listing and put its terms into words. Raises UsageError."""
-    long = getattr(args, "duration", None)
     if args.end_date is not None:
-        until = format_time(args.end_date)
-        if long is not None:
+        if getattr(args, "duration", None):
             raise UsageError("--end_date excludes --duration")
         if args.end_date <= client.env.now():
+            until = format_time(args.end_date)
             raise UsageError(f"the end date, {until}, is in the past")
-        client.env.note(f"the listing ends on {until}")
-    if long and long.isdecimal():
-        client.env.note(f"--duration {long} means seconds")
     prices = spoken(LISTING_PRICES, args)
     words = [f"at {prices}" if prices else "", singular(spoken(LISTING_TERMS, args))]
     args.terms = ", ".join(filter(None, words)) or "at the prices it had"
@@ -4824,26 +4819,22 @@ def find_maints(client: Client, args: argparse.Namespace) -> list[Row]:
 
 
 def check_window(client: Client, args: argparse.Namespace) -> None:
-    """Check when maintenance starts, and make its hours whole. Raises UsageError."""
-    start, hours = args.sdate, int(args.duration)
-    if not 0 < start - client.env.now() < 365 * 86400:
+    """Check when maintenance starts. Raises UsageError."""
+    if not 0 < args.sdate - client.env.now() < 365 * DAY:
         rule = "must be in the future, within a year"
-        raise UsageError(f"the start, {format_time(start)}, {rule}")
-    if hours != args.duration:
-        client.env.note(f"{args.duration:g} hours become {hours}: hours are whole")
-    args.duration = hours
+        raise UsageError(f"the start, {format_time(args.sdate)}, {rule}")
 
 
 def utc_day(row: Row, now: float) -> object:
     """Return the day of a row of earnings, which are counted from 1970 on."""
     day = row.get("day", "all")
-    if isinstance(day, int) and 0 <= day < 1_000_000:
-        return time.strftime("%Y-%m-%d", time.gmtime(day * 86400))
+    if isinstance(day, int):
+        return format_time(day * DAY, "%Y-%m-%d", utc=True) or day
     return day
 
 
-EARNED = ("gpu_earn", "sto_earn", "bwu_earn", "bwd_earn")
-EARNED_IN_ALL = ("total_gpu", "total_stor", "total_bwu", "total_bwd")
+EARNED = {"gpu_earn": "total_gpu", "sto_earn": "total_stor",
+          "bwu_earn": "total_bwu", "bwd_earn": "total_bwd"}  # fmt: skip
 EARNINGS = ("summary", "current", "per_day", "per_machine")  # the rest names people
 EARNING_COLUMNS = (
     Column("Day", utc_day, "", "UTC day, or all", essential=True),
@@ -4863,20 +4854,20 @@ class Earnings(Listing):
     last 30; `--raw` is the response without names and addresses."""
 
     def __call__(self, client: Client, args: argparse.Namespace) -> Iterator[Shown]:
-        today = int(client.env.now()) // 86400
-        last = today if args.end_date is None else args.end_date // 86400
-        first = last - 29 if args.start_date is None else args.start_date // 86400
-        if first > min(today, last):
-            rule = "in the future" if first > today else "after the end date"
-            raise UsageError(f"the start date is {rule}")
-        params = {"owner": "me", "sday": str(first), "eday": str(last)}
-        if args.machine_id is not None:
-            params["machid"] = str(args.machine_id)
-        reply = client.send(Call("GET", self.path, params=params))
+        today = int(client.env.now()) // DAY
+        if args.end_date is None:
+            args.end_date = today
+        if args.start_date is None:
+            args.start_date = args.end_date - 29
+        if args.start_date > min(today, args.end_date):
+            raise UsageError("the start date is after the end date or in the future")
+        call = self.call(args)
+        call.params = {"owner": "me", **(call.params or {})}
+        reply = client.send(call)
         rows = [*rows_of(reply, "per_day"), *rows_of(reply, "per_machine")]
         kept = {name: reply.get(name) for name in EARNINGS}
         sums = kept["summary"] if isinstance(kept["summary"], dict) else {}
-        rows.append({own: sums.get(name) for own, name in zip(EARNED, EARNED_IN_ALL)})
+        rows.append({own: sums.get(name) for own, name in EARNED.items()})
         yield Table(rows, self.columns, kept, "machine_id")
         current = kept["current"] if isinstance(kept["current"], dict) else {}
         fee = format_number(current.get("service_fee"), "$%.2f")
@@ -4920,20 +4911,20 @@ BLOCKS = "▁▂▃▄▅▆▇█"
 POINTS = 16  # of a trend: it fits 80 columns
 
 
-def find_metrics(client: Client, part: str, rows: str, params: Row) -> list[Row]:
-    """Return figures of the market, which only hosts may see. Raises VastError."""
-    query = {name: str(value) for name, value in params.items()}
-    try:
-        path = f"/api/v0/metrics/gpu/{part}/"
-        reply = client.send(Call("GET", path, params=query or None))
-    except NoKey as error:
-        if error.http == 401:
-            reason = str(error).partition(";")[0]
-            error.args = (f"{reason}; {HOSTS_ONLY}",)
-        raise
-    if isinstance(reply, dict) and reply.get("needs_machine"):
-        raise VastError(HOSTS_ONLY, "needs_machine")
-    return rows_of(reply, rows)
+class Market(Listing):
+    """A kind of command: lists figures of the market, which only hosts may see."""
+
+    def fetched(self, client: Client, args: argparse.Namespace) -> list[Row]:
+        try:
+            reply = client.send(self.call(args))
+        except NoKey as error:
+            if error.http == 401:
+                reason = str(error).partition(";")[0]
+                error.args = (f"{reason}; {HOSTS_ONLY}",)
+            raise
+        if isinstance(reply, dict) and reply.get("needs_machine"):
+            raise VastError(HOSTS_ONLY, "needs_machine")
+        return rows_of(reply, self.rows)
 
 
 def trend(prices: list[float], blocks: bool) -> str:
@@ -4961,20 +4952,19 @@ def price_summary(pricing: object, blocks: bool) -> Row:
     return {}
 
 
-def find_trends(client: Client, args: argparse.Namespace) -> list[Row]:
-    """Return the figures of each GPU model over time; for the table, a summary too."""
-    params = given((*TREND_ARGS, *METRIC_ARGS), args)
-    if args.name:
-        comma = "," if any(re.search("[_ ]", name) for name in args.name) else " "
-        params["gpu_name"] = comma.join(args.name).replace("_", " ")
-    rows = []
-    for models in find_metrics(client, "history", "gpus", params):
-        for name, series in models.items():
-            row = {"gpu_name": name, **(series if isinstance(series, dict) else {})}
-            if not args.raw:
-                row |= price_summary(row.get("pricing"), client.env.on_terminal())
-            rows.append(row)
-    return rows
+class Trends(Market):
+    """A kind of command: lists the figures of each GPU model over time; for the table,
+    with a summary."""
+
+    def fetched(self, client: Client, args: argparse.Namespace) -> list[Row]:
+        rows = []
+        for models in super().fetched(client, args):
+            for name, series in models.items():
+                row = {"gpu_name": name, **(series if isinstance(series, dict) else {})}
+                if not args.raw:
+                    row |= price_summary(row.get("pricing"), client.env.on_terminal())
+                rows.append(row)
+        return rows
 
 
 REQUIREMENT_COLUMNS = (
@@ -4991,10 +4981,7 @@ def tested_row(client: Client, number: int) -> Row:
     machine = the_machine(client, number)
     body: Row = {"machine_id": {"eq": number}, "order": [["dlperf", "desc"]]}
     call = Call("POST", "/api/v0/bundles/", {**body, "type": "on-demand"}, read=True)
-    offers = rows_of(client.send(call), "offers")
-    if not any(row.get("rentable") for row in offers):
-        client.env.note(f"machine {number} has no offer that can be rented now")
-    offer = offers[0] if offers else {}
+    offer = next(iter(rows_of(client.send(call), "offers")), {})
     return {**machine, **{x: value for x, value in offer.items() if value is not None}}
 
 
@@ -5052,43 +5039,36 @@ METRIC_ARGS = (
 HOSTING_COMMANDS = (
     Command("show machines", "list the machines that you rent out",
         Listing("GET /api/v0/machines?owner=me", MACHINE_COLUMNS, "machines",
-            where=matching_rows),
-    ),
+            where=matching_rows)),
     Command("show machine", "show machines by id",
         Listing("GET /api/v0/machines/{id}?owner=me", MACHINE_COLUMNS, "|machines",
             empty_on=(404,)),
-        MACHINE_IDS, example="show machine 12345",
-    ),
+        MACHINE_IDS, example="show machine 12345"),
     Command("list machine", "offer a machine for rent, or change its prices",
         Request("PUT /api/v0/machines/create_asks/", "machine {id}: listed {terms}",
             body={"machine": "{id}"}, prepare=check_listing),
         MACHINE_IDS, *LISTING_PRICES, *LISTING_TERMS,
         example="list machine 12345 --price_gpu 0.5 --end_date 2030-12-31",
-        aliases=["list machines"],
-    ),
+        aliases=["list machines"]),
     Command("unlist machine", "take a machine off the market",
         Request("DELETE /api/v0/machines/{id}/asks/", "machine {id}: unlisted"),
-        MACHINE_IDS, example="unlist machine 12345",
-    ),
+        MACHINE_IDS, example="unlist machine 12345"),
     Command("set min-bid", "set the lowest bid for a machine",
         Request("PUT /api/v0/machines/{id}/minbid/", "machine {id}: bids from {said}",
             body={"client_id": "me"}, look="show machines"),
         MACHINE_ID, price("--price", "hour per GPU", required=True),
-        example="set min-bid 12345 --price 0.25",
-    ),
+        example="set min-bid 12345 --price 0.25"),
     Command("set defjob", "give a machine a job for idle times",
         Request("PUT /api/v0/machines/create_bids/",
             "machine {id}: default job at {said}",
             body={"machine": "{id}"}, look="show machines"),
         MACHINE_ID, *JOB_ARGS,
         example="set defjob 12345 --price_gpu 0.1 --price_inetu 0.01 \\\n"
-        "    --price_inetd 0.01 --image ubuntu --args sleep 1d",
-    ),
+        "    --price_inetd 0.01 --image ubuntu --args sleep 1d"),
     Command("remove defjob", "remove a machine's default job",
         Request("DELETE /api/v0/machines/{id}/defjob/",
             "machine {id}: default job removed", look="show machines"),
-        MACHINE_ID, example="remove defjob 12345",
-    ),
+        MACHINE_ID, example="remove defjob 12345"),
     Command("list volume", "offer space on a machine for volumes",
         Request("POST /api/v0/volumes/", "machine {id}: listed {size:.10g} GB {said}",
             body={"machine": "{id}"}, once=True, proof="", prepare=check_listing,
@@ -5097,20 +5077,16 @@ HOSTING_COMMANDS = (
         Arg("-s --size", "GB of space (15)", number("size", "GB", 1), default=15),
         Arg("-p --price_disk", "$/GB/month (0.1)", PRICE, default=0.1,
             say="for volumes at ${:.10g}/GB/month"),
-        END_DATE,
-        example="list volume 12345 --size 100", aliases=["list volumes"],
-    ),
+        END_DATE, example="list volume 12345 --size 100", aliases=["list volumes"]),
     Command("unlist volume", "take space for volumes off the market",
         Request("POST /api/v0/volumes/unlist", "volume offer {id}: unlisted",
             body={"id": "{id}"}, look="search volumes"),
-        ids("one or more ids of volume offers"), example="unlist volume 30012345",
-    ),
+        ids("one or more ids of volume offers"), example="unlist volume 30012345"),
     Command("show maints", "list the announced maintenance of your machines",
         Listing("", MAINT_COLUMNS, fetch=find_maints, key="machine_id"),
         Arg("-i --ids", "only of these machines: 12345,12346",
             lambda text: [identifier(part.strip()) for part in text.split(",")]),
-        example="show maints --ids 12345,12346",
-    ),
+        example="show maints --ids 12345,12346"),
     Command("schedule maint", "announce maintenance to a machine's renters",
         Request("PUT /api/v0/machines/{id}/dnotify/",
             "machine {id}: maintenance {said}",
@@ -5120,80 +5096,69 @@ HOSTING_COMMANDS = (
         Arg("--sdate", "start, local time: '2030-06-15 14:00', or unix seconds",
             start_date, required=True,
             say=lambda date: f"from {format_time(date, '%Y-%m-%d %H:%M %z')}"),
-        Arg("--duration", "whole hours", number("duration", "hours", 1), required=True,
-            say=lambda hours: singular(f"for {hours} hours")),
+        Arg("--duration", "hours", number("duration", "hours", 1, whole=True),
+            required=True, say=lambda hours: singular(f"for {hours} hours")),
         Arg("--maintenance_category", "power, internet, disk, gpu, software or other",
             Choice("category", "power", "internet", "disk", "gpu", "software", "other",
                 "not provided"), default="not provided"),
-        example="schedule maint 12345 --sdate '2030-06-15 14:00' --duration 2",
-    ),
+        example="schedule maint 12345 --sdate '2030-06-15 14:00' --duration 2"),
     Command("cancel maint", "cancel all maintenance announced for a machine",
         Request("PUT /api/v0/machines/{id}/cancel_maint/",
             "machine {id}: maintenance cancelled",
             body={"client_id": "me", "machine_id": "{id}"},
             ask="cancel all maintenance of machine {id} and notify its renters?",
             note="maintenance that Vast.ai itself announced stays"),
-        MACHINE_ID, example="cancel maint 12345",
-    ),
+        MACHINE_ID, example="cancel maint 12345"),
     Command("cleanup machine", "delete renters' expired storage from a machine",
         Request("PUT /api/v0/machines/{id}/cleanup/",
             "machine {id}: expired contracts deleted: {reply[num_deleted]}",
             ask="delete renters' expired storage, which still earns, on machine {id}?"),
-        MACHINE_ID, example="cleanup machine 12345",
-    ),
+        MACHINE_ID, example="cleanup machine 12345"),
     Command("defrag machines", "regroup free GPUs into larger offers",
         Request("PUT /api/v0/machines/defrag_offers/", "machines {said}: defragmented",
             doubt="the offers may or may not have been regrouped", proof=""),
         Arg("machine_ids+", "one or more machine ids", identifier,
             say=lambda numbers: " ".join(map(str, numbers))),
         example="defrag machines 12345 12346",
-        aliases=["defrag machine", "defragment machine", "defragment machines"],
-    ),
+        aliases=["defrag machine", "defragment machine", "defragment machines"]),
     Command("delete machine", "delete a machine, its offers and your jobs on it",
         Request("POST /api/v0/machines/{id}/force_delete/", "machine {id}: deleted",
             once=True, ask=ask_to_delete, typed="{id}", required=True,
             doubt="machine {id} may or may not have been deleted"),
-        MACHINE_ID, example="delete machine 12345",
-    ),
+        MACHINE_ID, example="delete machine 12345"),
     Command("reports", "list what renters reported about a machine",
         Listing("GET /api/v0/machines/{id}/reports/", REPORT_COLUMNS),
-        MACHINE_ID, example="reports 12345",
-    ),
+        MACHINE_ID, example="reports 12345"),
     Command("self-test machine", "check a machine for the self-test; rents nothing",
         Listing("", REQUIREMENT_COLUMNS, fetch=check_requirements, after=judge,
             key="requirement"),
         MACHINE_ID,
         Arg("--ignore-requirements", "exit with 0 even if one is not met", bool),
-        Arg("--debugging", type=bool),
-        example="self-test machine 12345",
-    ),
+        example="self-test machine 12345"),
     Command("show earnings", "show what your machines earned by day and machine",
         Earnings("GET /api/v0/users/me/machine-earnings", EARNING_COLUMNS),
         Arg("-s --start_date", "first day, UTC: 2026-02-03, 2026-02 (29 days ago)",
-            lambda text: parse_date(text, utc=True)),
+            lambda text: parse_date(text, utc=True) // DAY, wire="sday"),
         Arg("-e --end_date", "last day, UTC (today)",
-            lambda text: parse_date(text, last=True, utc=True)),
-        Arg("-m --machine_id", "only of this machine", identifier),
-        example="show earnings -s 2026-01 -e 2026-03",
-    ),
+            lambda text: parse_date(text, last=True, utc=True) // DAY, wire="eday"),
+        Arg("-m --machine_id", "only of this machine", identifier, wire="machid"),
+        example="show earnings -s 2026-01 -e 2026-03"),
     Command("show gpu-metrics", "show supply, demand and prices of GPU models",
-        Listing("", METRIC_COLUMNS, key="gpu_name", where=matching_rows,
-            fetch=lambda client, args:
-                find_metrics(client, "current", "gpus", given(METRIC_ARGS, args))),
-        *METRIC_ARGS, aliases=["metrics gpu"],
-    ),
+        Market("GET /api/v0/metrics/gpu/current/", METRIC_COLUMNS, "gpus",
+            key="gpu_name", where=matching_rows),
+        *METRIC_ARGS, aliases=["metrics gpu"]),
     Command("show gpu-trends", "show how the prices of GPU models changed",
-        Listing("", TREND_COLUMNS, key="gpu_name", fetch=find_trends),
-        Arg("name*", "GPU models such as RTX_4090, or all"), *TREND_ARGS, *METRIC_ARGS,
-        example="show gpu-trends RTX_4090", aliases=["metrics gpu-trends"],
-    ),
+        Trends("GET /api/v0/metrics/gpu/history/", TREND_COLUMNS, "gpus",
+            key="gpu_name"),
+        Arg("name?", "GPU models such as RTX_4090,RTX_3090, or all",
+            lambda names: names.replace("_", " "), wire="gpu_name"),
+        *TREND_ARGS, *METRIC_ARGS,
+        example="show gpu-trends RTX_4090", aliases=["metrics gpu-trends"]),
     Command("show gpu-locations", "show where machines are",
-        Listing("", LOCATION_COLUMNS, key="gpu_name", where=matching_rows,
-            fetch=lambda client, args:
-                find_metrics(client, "locations", "locations", {})),
+        Market("GET /api/v0/metrics/gpu/locations/", LOCATION_COLUMNS, "locations",
+            key="gpu_name", where=matching_rows),
         example="show gpu-locations 'gpu_name=RTX_4090 rented=false'",
-        aliases=["metrics gpu-locations"],
-    ),
+        aliases=["metrics gpu-locations"]),
 )  # fmt: skip
 
 
@@ -6309,11 +6274,8 @@ PERMISSION_NAMES = (
     ["api"],
     """instance_read instance_write user_read user_write billing_read billing_write
     machine_read machine_write misc team_read team_write""".split(),
-    None,
-    ["constraints"],
-    None,
-    ["eq", "lte", "gte"],
-)
+    None, ["constraints"], None, ["eq", "lte", "gte"],
+)  # fmt: skip
 
 
 def permissions(text: str) -> Row:
@@ -6504,8 +6466,7 @@ ACCOUNT_COMMANDS = (
         Arg("-q --quiet", "one line: id, e-mail, balance, credit", bool), *TABLE_ARGS,
         columns=USER_COLUMNS),
     Command("set api-key", "save your API key", set_api_key,
-        Arg("new_api_key?", "the key; without it, or with -, it is asked for or read"
-            " from stdin"),
+        Arg("new_api_key?", "the key; if missing or -, read from stdin or asked for"),
         Arg("--check", "ask the service whether the key works", bool)),
     Command("create account", "say how to get an API key", no_longer,
         Arg("ignored*", "any words"), pass_on=True),
@@ -6589,8 +6550,7 @@ ACCOUNT_COMMANDS = (
             note="commands about a team need one of its API keys; if this one is still"
             f" only yours, create one at {KEYS_PAGE}"),
         Arg("--team-name", "its name", required=True),
-        Arg("--transfer-credit", "dollars of yours to move to it",
-            number("amount", "$", least=0)),
+        Arg("--transfer-credit", "dollars to move to it", number("amount", "$", 0)),
         example="create team --team-name research"),
     Command("destroy team", "destroy the team that the API key belongs to",
         Request(f"DELETE {TEAM}", "team: destroyed, its credit returns to the owner",
@@ -6603,24 +6563,20 @@ ACCOUNT_COMMANDS = (
             after=save_secret, note=SENT, look="tfa status")),
     Command("tfa send-sms", "have a code for tfa login sent by SMS",
         Request(f"POST {TFA}sms/", "code: sent by SMS", once=True, proof="secret",
-            after=save_secret, note=SENT, look="tfa status"),
-        PHONE),
+            after=save_secret, note=SENT, look="tfa status"), PHONE),
     Command("tfa resend-sms", "have a code sent by SMS again",
         Request(f"POST {TFA}sms/resend/", "code: sent by SMS again", once=True,
-            proof="secret|msg", prepare=same_secret, after=save_secret,
-            note=SENT, look="tfa status"),
-        SECRET, PHONE),
+            proof="secret|msg", prepare=same_secret, after=save_secret, note=SENT,
+            look="tfa status"), SECRET, PHONE),
     Command("tfa login", "open a session, for what needs a second factor",
         Request(f"POST {TFA}", "session: saved to ~/.vast_tfa_key until it expires",
             once=True, proof="session_key", prepare=ask_for_code, after=save_session,
             look="tfa status"),
-        Arg("-c --code", "the code; without it, or with -, it is asked for or read from"
-            " stdin", secret=True),
+        Arg("-c --code", "the code; if missing or -, it is asked for", secret=True),
         Arg("-bc --backup-code", "a backup code in its place, or -", secret=True),
         Arg("-t --method-type", "email, sms or totp; by default as the code was sent",
             Choice("method", "email", "sms", "totp"), wire="tfa_method"),
-        Arg("-id --method-id", "a method's id, see tfa status", identifier,
-            wire="tfa_method_id"),
+        Arg("-id --method-id", "id, see tfa status", identifier, wire="tfa_method_id"),
         SECRET),
 )  # fmt: skip
 
@@ -6681,12 +6637,12 @@ class Jobs(Listing):
             if error.http in (200, 400) and re.match(r"(?i)no \w+ .*found", str(error)):
                 return []
             raise
-        return [
-            {key: re.sub(r"(?s)([={[]|login).*", rf"\1{MASK}", str(value))
-             if value and key in ("env", "launch_args") else value
-             for key, value in row.items()}
-            for row in rows
-        ]  # fmt: skip
+        for row in rows:
+            for name in ("env", "launch_args"):
+                if row.get(name):
+                    text, secret = str(row[name]), "(?s)([={[]|login).*"
+                    row[name] = re.sub(secret, rf"\1{MASK}", text)
+        return rows
 
 
 class Creation(Request):
@@ -6700,13 +6656,6 @@ class Creation(Request):
             raise OutcomeUnknown(f"the response gives no id{call.in_doubt()}")
         client.paid = self.done.format(number)
         return Result(reply, client.paid)
-
-
-def named(client: Client, args: argparse.Namespace, path: str) -> str:
-    """Return the endpoints or workergroups to delete, with the endpoints' names."""
-    rows = Jobs(f"GET {path}", (), "results").fetched(client, args)
-    names = {row.get("id"): f" ({row.get('endpoint_name')})" for row in rows}
-    return ", ".join(f"{number}{names.get(number, '')}" for number in args.id)
 
 
 LOAD = number("load", least=0)
@@ -6728,20 +6677,17 @@ ENDPOINT_ARGS = (
 )  # fmt: skip
 STATE_ARG = Arg("--endpoint_state", "active, suspended or stopped",
                 Choice("state", "active", "suspended", "stopped"))  # fmt: skip
+WORKER_FILTERS = "verified=true rentable=true rented=false"
 WORKERGROUP_ARGS = (
     Arg("--endpoint_id", "id of its endpoint", identifier),
     Arg("--endpoint_name", "name of its endpoint"),
     Arg("--template_hash", "hash of the template that its workers run"),
     Arg("--template_id", "id of that template", identifier),
     Arg("--search_params", "the offers to rent workers from, see help query"),
-    Arg("-n --no_default", "lift the default filters: verified=true rentable=true"
-        " rented=false", bool, wire=""),
+    Arg("-n --no_default", f"without the default {WORKER_FILTERS}", bool, wire=""),
     Arg("--launch_args", "more options of create instance, as one text"),
     Arg("--gpu_ram", "GB of GPU memory that a worker needs", number("size", "GB", 0)),
 )  # fmt: skip
-WORKER_FILTERS: dict[str, dict[str, Any]] = {
-    "verified": {"eq": True}, "rentable": {"eq": True}, "rented": {"eq": False}
-}  # fmt: skip
 SIGNS = {"eq": "=", "neq": "!=", "gt": ">", "gte": ">=", "lt": "<", "lte": "<=",
          "in": " in ", "notin": " notin "}  # fmt: skip
 
@@ -6774,7 +6720,7 @@ def check_workergroup(client: Client, args: argparse.Namespace) -> None:
         raise UsageError("which endpoint? give --endpoint_id or --endpoint_name")
     if args.search_params is None and (updating or args.no_default):
         return
-    defaults = {} if args.no_default else WORKER_FILTERS
+    defaults = {} if args.no_default else parse_query(WORKER_FILTERS, {})[0]
     filters, notes = parse_query(args.search_params or "", defaults)
     known = {field.wire: field for field in FIELDS}
     args.search_params = " ".join(
@@ -6826,8 +6772,7 @@ def log_of(path: str) -> Handler:
             raise UsageError("--follow excludes --raw")
         call = run_call(args, path)
         if args.follow:
-            read = lambda reply: log_text(reply, args.level)  # noqa: E731
-            yield from follow_log(client, call, 1000, read)
+            yield from follow_log(client, call, 1000, lambda r: log_text(r, args.level))
             return
         reply = client.send(call)
         text = log_text(reply, args.level)
@@ -6871,8 +6816,7 @@ JOB_LOG_ARGS = (
 
 SERVERLESS_COMMANDS = (
     Command("show endpoints", "list your serverless endpoints",
-        Jobs(f"GET {ENDPOINTS}", ENDPOINT_COLUMNS, "results", where=matching_rows),
-    ),
+        Jobs(f"GET {ENDPOINTS}", ENDPOINT_COLUMNS, "results", where=matching_rows)),
     Command("create endpoint", "create an endpoint; its workers cost money",
         # The documents disagree on the service's own least load (0, 1 or 10), which
         # decides what an idle endpoint costs: so that of the vendor's client is sent.
@@ -6880,93 +6824,74 @@ SERVERLESS_COMMANDS = (
             body={**NEW_JOB, "min_load": 0, "min_cold_load": 0},
             doubt="the endpoint may or may not have been created"),
         *ENDPOINT_ARGS,
-        example="create endpoint --endpoint_name llm --cold_workers 0 --max_workers 4",
-    ),
+        example="create endpoint --endpoint_name llm --cold_workers 0 --max_workers 4"),
     Command("update endpoint", "change an endpoint: only what is given",
         Request(f"PUT {ENDPOINTS}{{id}}/", "endpoint {id}: updated",
             body={**NEW_JOB, "endptjob_id": "{id}"}, prepare=needs_an_option),
         JOB_ID, SAME_ID, *ENDPOINT_ARGS, STATE_ARG,
-        example="update endpoint 701 --endpoint_state stopped",
-    ),
+        example="update endpoint 701 --endpoint_state stopped"),
     Command("delete endpoint", "delete an endpoint and its workergroups",
         Request(f"DELETE {ENDPOINTS}{{id}}/", "endpoint {id}: deleted",
             body={"client_id": "me", "endptjob_id": "{id}"}, note=STILL_THERE,
-            ask=lambda client, args: "delete endpoint "
-            f"{named(client, args, ENDPOINTS)}, and its workergroups with it?"),
-        ids(), example="delete endpoint 701",
-    ),
+            ask="delete {which}, workergroups included?"),
+        ids(), example="delete endpoint 701"),
     Command("show workergroups", "list the workergroups of your endpoints",
         Jobs(f"GET {WORKERGROUPS}", WORKERGROUP_COLUMNS, "results",
             where=matching_rows),
-        Arg("--full", type=bool, wire=""), example="show workergroups endpoint_id=701",
-    ),
+        Arg("--full", type=bool, wire=""), example="show workergroups endpoint_id=701"),
     Command("create workergroup", "rent workers for an endpoint; they cost money",
         Creation(f"POST {WORKERGROUPS}", "workergroup {}: created", once=True,
             body=NEW_JOB, prepare=check_workergroup,
             doubt="the workergroup may or may not have been created"),
         *WORKERGROUP_ARGS,
         example="create workergroup --endpoint_id 701 --template_hash HASH \\\n"
-        "    --search_params 'gpu_name=RTX_4090 reliability>0.98' --gpu_ram 24",
-    ),
+        "    --search_params 'gpu_name=RTX_4090 reliability>0.98' --gpu_ram 24"),
     Command("update workergroup", "change a workergroup: only what is given",
         Request(f"PUT {WORKERGROUPS}{{id}}/", "workergroup {id}: updated",
             body={"client_id": "me", "autojob_id": "{id}"}, prepare=check_workergroup),
         JOB_ID, SAME_ID, *WORKERGROUP_ARGS,
-        example="update workergroup 801 --gpu_ram 48",
-    ),
+        example="update workergroup 801 --gpu_ram 48"),
     Command("delete workergroup", "delete a workergroup; look for its instances then",
         Request(f"DELETE {WORKERGROUPS}{{id}}/", "workergroup {id}: deleted",
             body={"client_id": "me", "autojob_id": "{id}"}, note=STILL_THERE,
-            ask=lambda client, args: "delete workergroup "
-            f"{named(client, args, WORKERGROUPS)}?"),
-        ids(), example="delete workergroup 801",
-    ),
+            ask="delete {which}?"),
+        ids(), example="delete workergroup 801"),
     Command("get endpt-workers", "list the workers of an endpoint",
         Listing("", WORKER_COLUMNS, fetch=find_workers),
-        JOB_ID, example="get endpt-workers 701",
-    ),
+        JOB_ID, example="get endpt-workers 701"),
     Command("get endpt-logs", "show the log of an endpoint",
         log_of("/get_endpoint_logs/"), JOB_ID, *JOB_LOG_ARGS,
-        example="get endpt-logs 701 --tail 100 --follow",
-    ),
+        example="get endpt-logs 701 --tail 100 --follow"),
     Command("get wrkgrp-logs", "show the log of a workergroup",
         log_of("/get_autogroup_logs/"), JOB_ID, *JOB_LOG_ARGS,
-        example="get wrkgrp-logs 801 --level 0",
-    ),
+        example="get wrkgrp-logs 801 --level 0"),
     Command("update workers", "replace a workergroup's workers one by one",
         Request("POST /update_workers/", "workergroup {id}: {said}",
             body={"workergroup_id": "{id}"}, once=True,
             look="get wrkgrp-logs {id}", serverless=True),
         JOB_ID, Arg("--cancel", "stop replacing them", bool, wire="cancel_update",
             say=lambda yes: "update cancelled" if yes else "updating its workers"),
-        example="update workers 801",
-    ),
+        example="update workers 801"),
     Command("show deployments", "list your deployments",
         Jobs("GET /api/v0/deployments", DEPLOYMENT_COLUMNS, "deployments",
-            where=matching_rows),
-    ),
+            where=matching_rows)),
     Command("show deployment", "show deployments by id",
         Jobs("GET /api/v0/deployment/{id}/", DEPLOYMENT_COLUMNS, "deployment"),
-        ids(), example="show deployment 644",
-    ),
+        ids(), example="show deployment 644"),
     Command("show deployment-versions", "list the versions of a deployment",
         Listing("GET /api/v0/deployment/{id}/versions/", VERSION_COLUMNS, "versions"),
-        JOB_ID, example="show deployment-versions 644",
-    ),
+        JOB_ID, example="show deployment-versions 644"),
     Command("start deployment", "start a deployment's workers; they cost money",
         Request("POST /api/v0/deployment/{id}/start/",
             "deployment {id}: {reply[endpoint_state]}"),
-        ids(), example="start deployment 644",
-    ),
+        ids(), example="start deployment 644"),
     Command("stop deployment", "stop a deployment's workers",
         Request("POST /api/v0/deployment/{id}/stop/",
             "deployment {id}: {reply[endpoint_state]}"),
-        ids(), example="stop deployment 644",
-    ),
+        ids(), example="stop deployment 644"),
     Command("delete deployment", "delete a deployment, by id or by name and tag",
         delete_deployment, Arg("id?", "id of the deployment", identifier),
-        *NAME_AND_TAG, YES_ARG, example="delete deployment --name square --tag beta",
-    ),
+        *NAME_AND_TAG, YES_ARG, example="delete deployment --name square --tag beta"),
 )  # fmt: skip
 
 
