@@ -83,10 +83,6 @@ def test_a_dry_run_sends_nothing(run: Program, box: Sandbox, case: Case) -> None
     assert case.request
     assert ran.status == 0
     assert ran.out.startswith(f"curl -sS -X {case.request[0]} ")
-    url = urlsplit(shlex.split(ran.out)[4])
-    assert dict(parse_qsl(url.query)) == dict(
-        parse_qsl(urlsplit(case.request[1].format(**holders)).query)
-    )
     assert names(box) == []
 
 
