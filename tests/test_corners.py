@@ -89,3 +89,8 @@ def test_a_template_without_an_id(run: Program, box: Sandbox, number: object) ->
     ran = run("delete", "template", "x", "-y")
     assert (ran.status, ran.out) == (1, "")
     assert [call.name for call in box.calls] == ["templates"]
+
+
+@pytest.mark.parametrize(("sign", "text"), [(1, "inf"), (-1, "-inf")])
+def test_a_number_that_python_does_not_print(sign: int, text: str) -> None:
+    assert vast.format_number(sign * 10**5000, "%.1f") == text

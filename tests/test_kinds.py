@@ -26,7 +26,7 @@ def clean(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(vast, "COMMAND_BY_NAME", dict(vast.COMMAND_BY_NAME))
 
 
-def make(name: str, kind: vast.Kind, *args: Arg, **more: Any) -> None:
+def make(name: str, kind: vast.Listing | vast.Request, *args: Arg, **more: Any) -> None:
     """Make a command of a kind."""
     vast.COMMAND_BY_NAME[name] = Command(name, "try something", kind, *args, **more)
 
