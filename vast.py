@@ -91,7 +91,10 @@ PROGRAM = "vast.py"  # the name it was started with, see `program`
 
 
 class ExitStatus(IntEnum):
-    """How a command ended; the docstring at the top says when."""
+    """How a command ended; the docstring at the top says when.
+
+    With several ids the highest counts.
+    """
 
     SUCCESS = 0
     REFUSED = 1
@@ -190,21 +193,6 @@ class Signalled(KeyboardInterrupt):
         self.status = ExitStatus(128 + number)
 
 
-# With several ids, the first of these that occurred is the status of the whole.
-GRAVEST = (
-    ExitStatus.HUNG_UP,
-    ExitStatus.TERMINATED,
-    ExitStatus.INTERRUPTED,
-    ExitStatus.UNKNOWN,
-    ExitStatus.UNREACHABLE,
-    ExitStatus.NO_KEY,
-    ExitStatus.NOT_DONE,
-    ExitStatus.USAGE,
-    ExitStatus.REFUSED,
-    ExitStatus.SUCCESS,
-)
-
-
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return "; did you mean 'x'?" for the nearest of the known words, or ""."""
     import difflib
@@ -251,11 +239,14 @@ class Column:
         if name in VARIABLES:
             values = list(map(mask_variables, values))
         for other in others:
-            values = [
-                row.get(other) if value is None else value
-                for row, value in zip(rows, values)
-            ]
+            pairs = zip(rows, values)
+            values = [row.get(other) if v is None else v for row, v in pairs]
         return values
+
+    def cells(self, rows: Sequence[Row], now: float, last: bool) -> list[str]:
+        """Return the column's cells, see `cell`."""
+        values = self.values(rows, now)
+        return [cell(value, self.format, self.scale, last) for value in values]
 
 
 class Table:
@@ -404,20 +395,6 @@ def cell(value: object, format: str = "", scale: float = 1, last: bool = False) 
     return text if last else text.replace(" ", "_")
 
 
-def cells(column: Column, values: list[Any], last: bool) -> list[str]:
-    """Return a column's values as cells. Plain numbers are formatted in one go, which
-    saves 6 % of the time of 10,000 offers."""
-    format, scale = column.format, column.scale
-    if format and set(map(type, values)) <= {float, int, type(None)}:
-        try:
-            return [
-                "-" if value is None else format % (value * scale) for value in values
-            ]
-        except (OverflowError, ValueError):
-            pass
-    return [cell(value, format, scale, last) for value in values]
-
-
 def fit(
     columns: Sequence[Column], texts: list[list[str]], room: int
 ) -> tuple[list[int], list[int]]:
@@ -452,8 +429,7 @@ def table_text(
     """Return rows as lines of cells, two spaces apart, and how many columns were
     dropped to fit into `room` columns of a terminal (None: any number)."""
     texts = [
-        [column.heading] * heading
-        + cells(column, column.values(rows, now), index == len(columns) - 1)
+        [column.heading] * heading + column.cells(rows, now, index == len(columns) - 1)
         for index, column in enumerate(columns)
     ]
     if room is None:
@@ -559,10 +535,11 @@ def without_credentials(value: Any) -> Any:
     if type(value) is dict:
         if not value.keys().isdisjoint(CREDENTIALS):
             value = {k: inner for k, inner in value.items() if k not in CREDENTIALS}
-        if type(value.get("env")) is str:
-            value = {**value, "env": mask_options(value["env"])}
+        for name in VARIABLES:
+            if name in value:
+                value = {**value, name: mask_variables(value[name])}
         nested = {
-            k: without_credentials(mask_variables(inner) if k in VARIABLES else inner)
+            k: without_credentials(inner)
             for k, inner in value.items()
             if type(inner) in NESTED
         }
@@ -1313,8 +1290,7 @@ class Transfer:
         if self.answered or (self.body is not None and self.body.sent):
             raise Failure("no_answer", innermost(error))
         if isinstance(error, ValueError):  # requests' InvalidURL and its like
-            msg = redact(innermost(error))
-            raise UsageError(f"invalid address or proxy: {msg}")
+            raise UsageError(f"invalid address or proxy: {redact(innermost(error))}")
         raise Failure("unreachable", innermost(error))
 
 
@@ -1391,7 +1367,10 @@ class Client:
         """
         base = self.base(call)
         if self.dry_run:
-            raise DryRun(call, self.url(call))
+            from urllib.parse import urlencode
+
+            query = "?" + urlencode(call.params) if call.params else ""
+            raise DryRun(call, base + call.path + query)
         if call.needs_key:
             self.key = self.key or find_key(self.given_key, self.env)
         for name in CA_BUNDLES:
@@ -1473,7 +1452,7 @@ class Client:
         response, body = self.transfer(call, base)
         status = response.status_code
         if status == 429:
-            slug, msg = self.error_parts(body)
+            slug, msg, _ = self.error_parts(body)
             if slug in REFUSED_429 or "already sent" in msg:
                 raise VastError(msg, slug, status)
             text = body.decode("utf-8", "replace")
@@ -1528,16 +1507,11 @@ class Client:
             if early > 0:
                 self.env.sleep(early)
         self.last[endpoint] = self.env.monotonic()
-        body, headers = None, {}
+        request: Row = {"method": call.method, "url": base + call.path}
+        request["params"], body = call.params, None
         if call.body is not None or not call.read:  # it notices when a change is sent
             body = Body(json.dumps(call.body or {}).encode())
-            headers["Content-Type"] = "application/json"
-        request = {
-            "method": call.method,
-            "url": base + call.path,
-            "params": call.params,
-            "headers": headers,
-        }
+            request["headers"] = {"Content-Type": "application/json"}
         return Transfer(self.http, request, body).finish(self.env.monotonic)
 
     def fetch(self, url: str) -> tuple[int, str]:
@@ -1561,8 +1535,9 @@ class Client:
             request.headers["Authorization"] = f"Bearer {self.key}"
         return request
 
-    def error_parts(self, body: bytearray) -> tuple[str, str]:
-        """Return the slug and the message of an error's body, whatever it looks like.
+    def error_parts(self, body: bytearray) -> tuple[str, str, object]:
+        """Return the slug and the message of an error's body, whatever it looks like,
+        and the body itself if it was JSON.
 
         The service may repeat the key: it is redacted before anything is cut.
         """
@@ -1571,10 +1546,11 @@ class Client:
             reply = json.loads(text)
         except (ValueError, RecursionError):
             reply = None
-        if isinstance(reply, str) and reply:
-            return "", redact(reply, self.key)[:200]
+        if isinstance(reply, str):
+            text = redact(reply, self.key)
         if not isinstance(reply, dict):
-            return "", " ".join(re.sub("<[^>]*>", " ", text[:2000]).split())[:200]
+            plain = re.sub("<[^>]*>", " ", text[:2000])
+            return "", " ".join(plain.split())[:200], reply
         names = ("msg", "message", "error_msg", "detail", "error")
         parts = (reply.get(key) for key in names)
         slug = str(reply.get("error") or "")
@@ -1582,11 +1558,11 @@ class Client:
         if slug and re.fullmatch(r"\w+", slug):
             msg = msg.removeprefix(f"{slug}:").strip() or msg
         msg = re.sub(r"^no_such_ask:?\s*", "", msg) or msg
-        return redact(slug, self.key), redact(msg, self.key)
+        return redact(slug, self.key), redact(msg, self.key), reply
 
     def refusal(self, body: bytearray, status: int) -> VastError:
         """Return the error for a refusal, in the service's own words."""
-        slug, msg = self.error_parts(body)
+        slug, msg, reply = self.error_parts(body)
         msg = msg or f"the service refused (HTTP {status})"
         login = re.search("requires login|log in again|invalid user key", msg, re.I)
         denied = status == 401 and slug != "invalid_backup_code"
@@ -1595,18 +1571,8 @@ class Client:
             hint = f"run: {PROGRAM} tfa login" if two_factor else key_hint()
             return NoKey(f"{msg.rstrip('.')}; {hint}", http=status)
         error = VastError(msg, slug, status)
-        try:
-            error.reply = json.loads(body)
-        except (ValueError, RecursionError):
-            pass
+        error.reply = reply
         return error
-
-    def url(self, call: Call) -> str:
-        """Return a call's whole URL."""
-        from urllib.parse import urlencode
-
-        query = "?" + urlencode(call.params) if call.params else ""
-        return self.base(call) + call.path + query
 
     def pages(
         self, call: Call, rows_key: str, limit: int | None = None, size: int = 0
@@ -1665,10 +1631,8 @@ def decode(body: bytearray, exact: bool) -> object:
 
     gc.disable()  # rows make no cycles: saves a tenth of the time of 10,000 offers
     try:
-        parse_float = Exact if exact else None
-        return json.loads(
-            body.decode(), parse_constant=no_number, parse_float=parse_float
-        )
+        floats = Exact if exact else None
+        return json.loads(body.decode(), parse_constant=no_number, parse_float=floats)
     finally:
         if len(body) > 1 << 20:  # otherwise there is little to walk over
             gc.freeze()
@@ -1795,36 +1759,21 @@ LISTING_ARGS = (
 YES_ARG = Arg("-y --yes", "do not ask for confirmation", bool, wire="")
 WAIT_ARGS = (
     Arg("--wait", "wait until the change is complete", bool, wire=""),
-    Arg(
-        "--timeout",
-        "give up waiting after this many seconds (default: 600)",
-        number("time", "seconds", 0),
-        default=600.0,
-        wire="",
-    ),
-)
+    Arg("--timeout", "give up waiting after this many seconds (default: 600)",
+        number("time", "seconds", 0), default=600.0, wire=""),
+)  # fmt: skip
+# The day and the hour of a schedule that names none; "*" is any, and can't be changed.
+SCHEDULES = {"HOURLY": ("*", "*"), "DAILY": ("*", "0"), "WEEKLY": ("0", "0")}
 SCHEDULE_ARGS = (
-    Arg(
-        "--schedule",
-        "do it HOURLY, DAILY or WEEKLY from now on, and not now",
-        Choice("schedule", "HOURLY", "DAILY", "WEEKLY"),
-        wire="",
-    ),
-    Arg(
-        "--start_date",
-        "first day of a schedule, UTC (today)",
-        lambda text: parse_date(text, utc=True),
-        wire="",
-    ),
-    Arg(
-        "--end_date",
-        "end of a schedule, UTC (after 7 days)",
-        lambda text: parse_date(text, last=True, utc=True),
-        wire="",
-    ),
+    Arg("--schedule", "do it HOURLY, DAILY or WEEKLY from now on, and not now",
+        Choice("schedule", *SCHEDULES), wire=""),
+    Arg("--start_date", "first day of a schedule, UTC (today)",
+        lambda text: parse_date(text, utc=True), wire=""),
+    Arg("--end_date", "end of a schedule, UTC (after 7 days)",
+        lambda text: parse_date(text, last=True, utc=True), wire=""),
     Arg("--day", "day of a WEEKLY schedule: 0 (Sunday, the default) to 6", wire=""),
     Arg("--hour", "hour of a DAILY or WEEKLY schedule: 0 (default) to 23", wire=""),
-)
+)  # fmt: skip
 
 
 class Values(dict):  # type: ignore[type-arg] # typing is not imported
@@ -1862,6 +1811,12 @@ def given(declared: Iterable[Arg], args: argparse.Namespace) -> Row:
     return found
 
 
+def ids_of(args: argparse.Namespace) -> list[Any]:
+    """Return the ids that were given, each once; [None] for a command without any."""
+    typed = getattr(args, "id", None)
+    return list(dict.fromkeys(typed)) if isinstance(typed, list) else [typed]
+
+
 def spoken(declared: Iterable[Arg], args: argparse.Namespace) -> str:
     """Return what was given in words for people, "" for nothing."""
     values = [(arg.say, getattr(args, arg.dest, None)) for arg in declared if arg.say]
@@ -1878,10 +1833,6 @@ class Kind:
     extra_args: tuple[Arg, ...] = ()
     name = ""
     declared: tuple[Arg, ...] = ()
-
-    def __call__(self, client: Client, args: argparse.Namespace) -> Iterator[Shown]:
-        """Do it, and yield what is to be shown."""
-        raise NotImplementedError
 
 
 class Listing(Kind):
@@ -1962,7 +1913,7 @@ class Listing(Kind):
     def one_by_one(self, client: Client, args: argparse.Namespace) -> Iterator[Shown]:
         """Fetch the row of each id; with `--raw`, that of a single id stands alone."""
         rows: list[Row] = []
-        numbers = list(dict.fromkeys(args.id))
+        numbers = ids_of(args)
         several = len(numbers) > 1
         for number in numbers:
             args.id = number
@@ -2066,16 +2017,20 @@ class Request(Kind):
         if not client.env.can_ask():  # before anything is looked up for the question
             client.env.confirm("", required=self.required)
             return
+        # A function may also complete the arguments, which `typed` names.
         question = self.ask if isinstance(self.ask, str) else self.ask(client, args)
-        values = Values(vars(args), which=which(self.subject, args))
+        numbers = ids_of(args)
+        plural = self.subject.replace(" {id}", "s {id}", 1)
+        subject = plural if len(numbers) > 1 else self.subject
+        values = Values(vars(args), id=" ".join(map(str, numbers)))
+        values["which"] = subject.format_map(values)
         values["said"] = spoken(self.declared, args)
-        question = question.format_map(values) if self.ask is question else question
+        if isinstance(self.ask, str):
+            question = question.format_map(values)
         if question:
-            client.env.confirm(
-                f"{when}: {question}" if when else question,
-                self.typed.format_map(values),
-                self.required,
-            )
+            question = f"{when}: {question}" if when else question
+            typed = self.typed.format_map(values)
+            client.env.confirm(question, typed, self.required)
 
     def __call__(self, client: Client, args: argparse.Namespace) -> Iterator[Shown]:
         if self.prepare:
@@ -2097,8 +2052,7 @@ class Request(Kind):
         self, client: Client, args: argparse.Namespace, scheduled: bool
     ) -> Iterator[Shown]:
         """Send the change for each id; what stops one need not stop the others."""
-        typed = getattr(args, "id", None)
-        numbers = list(dict.fromkeys(typed)) if isinstance(typed, list) else [typed]
+        numbers = ids_of(args)
         several = len(numbers) > 1
         for index, number in enumerate(numbers):
             args.id = number
@@ -2154,17 +2108,6 @@ class Request(Kind):
                 result.value["instance"] = row
 
 
-def which(subject: str, args: argparse.Namespace) -> str:
-    """Return what a question is about: "instance 5001", "instances 5001 5002"."""
-    typed = getattr(args, "id", None)
-    numbers = list(dict.fromkeys(typed)) if isinstance(typed, list) else [typed]
-    values = Values(vars(args), id=" ".join(map(str, numbers)))
-    plural = subject.replace(" {id}", "s {id}", 1) if len(numbers) > 1 else subject
-    return plural.format_map(values)
-
-
-# The day and the hour of a schedule that names none; "*" is any, and can't be changed.
-SCHEDULES = {"HOURLY": ("*", "*"), "DAILY": ("*", "0"), "WEEKLY": ("0", "0")}
 DAYS = "Sunday Monday Tuesday Wednesday Thursday Friday Saturday".split()
 DAY = 86400  # seconds
 SCHEDULE_KEYS = ("day_of_the_week", "hour_of_the_day", "min_of_the_hour")
@@ -2181,18 +2124,18 @@ def check_schedule(client: Client, args: argparse.Namespace) -> str:
     if getattr(args, "wait", False):
         raise UsageError("--schedule excludes --wait: nothing is done now")
     now = int(client.env.now())
-    start = now // DAY * DAY if args.start_date is None else args.start_date
-    end = max(start, now // DAY * DAY) + 7 * DAY
-    if args.end_date is not None:
-        end = args.end_date
+    today = now // DAY * DAY
+    start = today if args.start_date is None else args.start_date
+    end = max(start, today) + 7 * DAY if args.end_date is None else args.end_date
     if end <= max(start, now):
         problem = "is over already" if end > start else "ends before it starts"
         raise UsageError(f"the schedule {problem}; change --start_date or --end_date")
+    day, hour = SCHEDULES[args.schedule]
     args.job = {
         "start_time": start,
         "end_time": end,
-        "day_of_the_week": schedule_part(args, "day", 6, SCHEDULES[args.schedule][0]),
-        "hour_of_the_day": schedule_part(args, "hour", 23, SCHEDULES[args.schedule][1]),
+        "day_of_the_week": schedule_part(args, "day", 6, day),
+        "hour_of_the_day": schedule_part(args, "hour", 23, hour),
         "frequency": args.schedule,
     }
     return describe_schedule(args.job)
@@ -2243,10 +2186,9 @@ def schedule_job(
         reply.setdefault("scheduled_job_id", known)
     words = describe_schedule(job)
     done = f"scheduled as job {reply.get('scheduled_job_id', '-')}, {words}"
-    dates = "from %Y-%m-%d %H:%M", "until %Y-%m-%d %H:%M UTC"
-    for name, format in zip(("start_time", "end_time"), dates):
-        done += f" {format_time(job[name], format, utc=True)}"
-    return Result(reply, f"instance {instance}: {done}")
+    for word, name in (("from", "start_time"), ("until", "end_time")):
+        done += f" {word} {format_time(job[name], '%Y-%m-%d %H:%M', utc=True)}"
+    return Result(reply, f"instance {instance}: {done} UTC")
 
 
 def describe_schedule(job: Row) -> str:
@@ -2301,18 +2243,9 @@ class Command:
 
 # --- offers ---------------------------------------------------------------------------
 
-# The comparisons that a field can be in, by its kind.
-EQUALITY, MEMBERSHIP = ("eq", "neq"), ("in", "notin")
-ORDERED = (*EQUALITY, *MEMBERSHIP, "gt", "gte", "lt", "lte")
-OPERATORS_OF = {
-    "bool": EQUALITY,
-    "text": (*EQUALITY, *MEMBERSHIP),
-    "country": (*EQUALITY, *MEMBERSHIP),
-    "date": ORDERED,
-    "int": ORDERED,
-    "float": ORDERED,
-    "version": ORDERED,
-}
+# The operators of the kinds of field that do not take them all.
+KIND_SIGNS = {"bool": "= == !=", "text": "= == != in notin"}
+KIND_SIGNS["country"] = KIND_SIGNS["text"]
 
 
 class Field:
@@ -2350,8 +2283,7 @@ FIELDS = (
     Field("disk_space", "float", "GB", "disk space available"),
     Field("display_active", "bool", "", "has a display attached", "gpu_display_active"),
     Field("dlperf", "float", "", "deep learning performance score"),
-    Field("dlperf_usd", "float", "per $/h", "deep learning performance per $/h",
-          "dlperf_per_dphtotal"),
+    Field("dlperf_usd", "float", "per $/h", "dlperf per $/h", "dlperf_per_dphtotal"),
     Field("dph", "float", "$/h", "price of the offer", "dph_total"),
     Field("driver_version", "version", "", "NVIDIA driver, such as 535.86.05"),
     Field("duration", "float", "days", "maximum rental duration", "", 86400),
@@ -2401,10 +2333,8 @@ ROW_FIELDS = """score dph_base dph_total_adj discounted_dph_total discount_rate
 
 # What is searched for unless the query names the same field.
 DEFAULT_FILTERS: dict[str, dict[str, Any]] = {
-    "verified": {"eq": True},
-    "external": {"eq": False},
-    "rentable": {"eq": True},
-}
+    "verified": {"eq": True}, "external": {"eq": False}, "rentable": {"eq": True},
+}  # fmt: skip
 
 
 def named_fields(
@@ -2434,9 +2364,8 @@ def as_shown(field: Field, column: Column) -> Field:
     return Field(column.heading, field.kind, unit, field.help, field.wire, factor, most)
 
 
-WORD_OPERATORS = {
-    name: name for name in ("eq", "neq", "gt", "gte", "lt", "lte", "in", "notin")
-} | {"nin": "notin"}
+WORDS = "eq neq gt gte lt lte in notin".split()
+WORD_OPERATORS = dict(zip(WORDS, WORDS)) | {"nin": "notin"}
 OPERATORS = {
     "=": "eq", "==": "eq", "!=": "neq",
     ">": "gt", ">=": "gte", "<": "lt", "<=": "lte",
@@ -2544,14 +2473,12 @@ class Query:
         """Return the field that a token names. Raises QueryError."""
         if token.kind != "word":
             raise self.error("expected a comparison such as num_gpus>=4", token)
-        field = self.fields.get(token.text) or self.fields.get(
-            token.text.replace("-", "_")
-        )
-        if field:
-            return field
-        name = re.match(r"\w*", token.text)
-        if name and self.fields.get(name[0]) and name[0] != token.text:
-            hint = f"{name[0]}={token.text[name.end() + 1 :] or 'VALUE'}"
+        for name in (token.text, token.text.replace("-", "_")):
+            if name in self.fields:
+                return self.fields[name]
+        name, _, value = token.text.partition(":")
+        if name in self.fields:
+            hint = f"{name}={value or 'VALUE'}"
             raise self.error(f"'{token.text}' has no operator; write {hint}", token)
         hint = did_you_mean(token.text.lower(), self.fields)
         raise self.error(f"unknown field '{token.text}'{hint}", token)
@@ -2560,26 +2487,17 @@ class Query:
         """Return the operator after the field at `index`. Raises QueryError."""
         name = self.tokens[index]
         if not self.operator_at(index + 1):
-            raise self.error(
-                f"'{name.text}' has no operator; if it had < or >, quote the query:"
-                " the shell treats them as redirections",
-                name,
-            )
+            msg = f"'{name.text}' has no operator; if it had < or >, quote the query:"
+            raise self.error(f"{msg} the shell treats them as redirections", name)
         token = self.tokens[index + 1]
         operator = OPERATORS.get(re.sub(r"\s", "", token.text))
         if not operator:
-            turned = token.text[::-1]
-            hint = f"; did you mean '{turned}'?" if turned in OPERATORS else ""
-            raise self.error(f"unknown operator '{token.text}'{hint}", token)
-        if operator not in OPERATORS_OF[field.kind]:
-            allowed = [sign for sign, name in OPERATORS.items()
-                       if name in OPERATORS_OF[field.kind]
-                       and (not sign.isalpha() or sign in MEMBERSHIP)]  # fmt: skip
+            raise self.error(f"unknown operator '{token.text}'", token)
+        signs = KIND_SIGNS.get(field.kind, "")
+        if signs and operator not in [OPERATORS[sign] for sign in signs.split()]:
             kind = "text" if field.kind == "country" else field.kind
-            raise self.error(
-                f"'{field.name}' is a {kind} field, which takes {' '.join(allowed)}",
-                token,
-            )
+            msg = f"'{field.name}' is a {kind} field, which takes {signs}"
+            raise self.error(msg, token)
         return Token(operator, token.text, token.start, token.end)
 
     def compare(self, field: Field, operator: Token, values: list[Token]) -> None:
@@ -2596,11 +2514,8 @@ class Query:
         if first.kind == "operator":
             raise self.error(f"'{text}' is not a value", first)
         if len(values) > 1 and field.kind not in ("text", "country"):
-            raise self.error(
-                f"'{field.name}' takes one value; expected a comparison",
-                values[1],
-                last,
-            )
+            msg = f"'{field.name}' takes one value; expected a comparison"
+            raise self.error(msg, values[1], last)
         token = Token(first.kind, words, first.start, last.end)
         self.add(field, operator, self.value(field, operator, token), last)
 
@@ -2608,27 +2523,22 @@ class Query:
         """Add a comparison; another with the same operator must not differ."""
         tests = self.filters.setdefault(field.wire, {})
         if tests.get(operator.kind, value) != value:
-            hint = {"eq": "; use in [A,B]", "neq": "; use notin [A,B]"}
-            raise self.error(
-                f"'{field.name} {operator.text}' is given twice"
-                + hint.get(operator.kind, ""),
-                operator,
-                last,
-            )
+            hints = {"eq": "; use in [A,B]", "neq": "; use notin [A,B]"}
+            msg = f"'{field.name} {operator.text}' is given twice"
+            raise self.error(msg + hints.get(operator.kind, ""), operator, last)
         tests[operator.kind] = value
 
     def value(self, field: Field, operator: Token, token: Token) -> object:
         """Return the value of a token, as the service takes it. Raises QueryError."""
-        if operator.kind in MEMBERSHIP:
+        if operator.kind in ("in", "notin"):
             if token.kind != "list":
-                raise self.error(
-                    f"'{operator.text}' needs a list, such as [{token.text}]", token
-                )
+                msg = f"'{operator.text}' needs a list, such as [{token.text}]"
+                raise self.error(msg, token)
             return self.elements(field, token)
         if token.kind == "list":
             raise self.error("a list works only with in or notin", operator, token)
         if token.kind == "word" and token.text.lower() in ("none", "null"):
-            if operator.kind not in EQUALITY:
+            if operator.kind not in ("eq", "neq"):
                 raise self.error(f"'{token.text}' works only with = and !=", token)
             return None
         return self.scalar(field, token)
@@ -2663,12 +2573,11 @@ class Query:
             return self.country(field, text)
         if field.kind == "text":
             return text
-        convert = CONVERT[field.kind]
+        convert, rule = CONVERT[field.kind]
         value = convert(text.strip(), field.unit)
         if value is None or abs(value * field.factor) == float("inf"):
-            rule = f"must be {VALUES[field.kind]}"
-            short = shorten(text, 60)
-            raise self.error(f"invalid {field.name} '{short}': {rule}", token)
+            msg = f"invalid {field.name} '{shorten(text, 60)}': must be {rule}"
+            raise self.error(msg, token)
         if value > field.most:
             self.suspicious(field, value)
         if field.factor == 1:
@@ -2686,14 +2595,11 @@ class Query:
 
     def suspicious(self, field: Field, value: float) -> None:
         """Note that a value is in another unit by mistake."""
+        unit, rule, guess = f" {field.unit}", f"is in {field.unit}", value / 1000
         if field.unit == "0..1":
             unit, rule, guess = "", "is from 0 to 1", value / 100
-        else:
-            unit, rule, guess = f" {field.unit}", f"is in {field.unit}", value / 1000
-        self.notes.append(
-            f"{field.name} {rule}: no machine has {value:g}{unit}"
-            f" (did you mean {guess:g}?)"
-        )
+        note = f"{field.name} {rule}: no machine has {value:g}{unit}"
+        self.notes.append(f"{note} (did you mean {guess:g}?)")
 
 
 def as_version(text: str) -> int | None:
@@ -2714,19 +2620,13 @@ def as_date(text: str) -> int | None:
         return None
 
 
-CONVERT: dict[str, Callable[[str, str], float | None]] = {
-    "bool": lambda text, unit: BOOLEANS.get(text.lower()),
-    "date": lambda text, unit: as_date(text),
-    "int": lambda text, unit: as_int(text),
-    "float": parse_quantity,
-    "version": lambda text, unit: as_version(text),
-}
-VALUES = {
-    "bool": "true or false",
-    "date": "a date such as 01/31/2026",
-    "int": "a whole number",
-    "float": "a number",
-    "version": "a version such as 535.86.05",
+# What reads a value, by the kind of its field, from text and a unit; what it must be.
+CONVERT: dict[str, tuple[Callable[[str, str], float | None], str]] = {
+    "bool": (lambda text, unit: BOOLEANS.get(text.lower()), "true or false"),
+    "date": (lambda text, unit: as_date(text), "a date such as 01/31/2026"),
+    "int": (lambda text, unit: as_int(text), "a whole number"),
+    "float": (parse_quantity, "a number"),
+    "version": (lambda text, unit: as_version(text), "a version such as 535.86.05"),
 }
 
 GRAMMAR = """\
@@ -2747,15 +2647,8 @@ def parse_query(
     defaults: Mapping[str, dict[str, Any]],
     fields: Mapping[str, Field] | None = None,
 ) -> tuple[dict[str, dict[str, Any]], list[str]]:
-    """Return the filters of a query as the service takes them, and notes about it.
-
-        query      = { comparison }         spaces, commas and newlines between them
-        comparison = field operator value
-        value      = quoted | "[" element { "," element } "]" | word { word }
-
-    Units become the service's (GB to MB, days to seconds). A default counts unless
-    the query names its field. Raises QueryError, which knows the position.
-    """
+    """Return the filters of a query (see GRAMMAR) in the service's units, and notes
+    about it. A default counts unless the query names its field. Raises QueryError."""
     query = Query(text, fields or named_fields(FIELDS, OFFER_COLUMNS))
     query.parse()
     named = query.cleared | query.filters.keys()
@@ -2839,10 +2732,10 @@ def matches(value: object, tests: Mapping[str, Any]) -> bool:
 
     size = as_number(value) if isinstance(value, str) else value
     for operator, wanted in tests.items():
-        if operator in ("eq", "in"):
-            good = any(map(same, wanted if operator == "in" else [wanted]))
-        elif operator in ("neq", "notin"):
-            good = not any(map(same, wanted if operator == "notin" else [wanted]))
+        if operator in ("eq", "neq"):
+            good = same(wanted) == (operator == "eq")
+        elif operator in ("in", "notin"):
+            good = any(map(same, wanted)) == (operator == "in")
         elif not isinstance(size, (int, float)):
             good = False
         else:
@@ -2869,28 +2762,21 @@ def matching_rows(rows: list[Row], query: str, columns: Sequence[Column]) -> lis
             return value.rpartition(", ")[2]  # of "Oregon, US"
         return value
 
-    return [
-        row
-        for row in rows
-        if all(matches(value(row, name), tests) for name, tests in filters.items())
-    ]
+    for name, tests in filters.items():
+        rows = [row for row in rows if matches(value(row, name), tests)]
+    return rows
 
 
 def video_memory(row: Row, now: float) -> object:
     """Return the MB of memory of all GPUs of an offer."""
     total, one, gpus = (row.get(k) for k in ("gpu_total_ram", "gpu_ram", "num_gpus"))
     if total is None and isinstance(one, (int, float)) and isinstance(gpus, int):
-        return one * gpus
+        return one * gpus if abs(gpus) < 1e6 else None  # more is no number of GPUs
     return total
 
 
 RELIABILITY = Column(
-    "R",
-    "reliability2|reliability",
-    ".1f",
-    "reliability: share of time that the machine is up, %",
-    100,
-    essential=True,
+    "R", "reliability2|reliability", ".1f", "share of time that it is up, %", 100, True
 )
 OFFER_COLUMNS = (
     Column("ID", "id", "d", "id of the offer, for create instance", essential=True),
@@ -2906,8 +2792,7 @@ OFFER_COLUMNS = (
     Column("Disk", "disk_space", ".0f", "disk space available, GB"),
     Column("$/hr", "dph_total", ".4f", "price of the offer, $/hour", essential=True),
     Column("DLP", "dlperf", ".1f", "deep learning performance score"),
-    Column("DLP/$", "dlperf_per_dphtotal", ".1f",
-           "deep learning performance score per $/hour"),
+    Column("DLP/$", "dlperf_per_dphtotal", ".1f", "the same per $/hour"),
     Column("score", "score", ".1f", "the service's overall rating"),
     Column("NV_Driver", "driver_version", "", "NVIDIA driver version"),
     Column("Net_up", "inet_up", ".1f", "upload speed, Mbit/s"),
@@ -2915,8 +2800,7 @@ OFFER_COLUMNS = (
     RELIABILITY,
     Column("Max_Days", "duration", ".1f", "maximum rental duration, days", 1 / 86400),
     Column("mach_id", "machine_id", "d", "id of the machine"),
-    Column("status", "verification", "",
-           "verified by Vast.ai, unverified or deverified"),
+    Column("status", "verification", "", "verified, unverified or deverified"),
     Column("host_id", "host_id", "d", "id of the host"),
     Column("ports", "direct_port_count", "d", "open ports of the machine"),
     Column("country", "geolocation", "", "region and country", essential=True),
@@ -2925,11 +2809,11 @@ OFFER_COLUMNS = (
 
 def field_list(fields: Iterable[Field]) -> str:
     """Return what can be searched by, one field a line."""
-    lines = [
-        f"  {field.name:<19} {field.kind:<8}{field.unit:<12}{field.help}".rstrip()
-        for field in fields
-    ]
-    return "fields, with type and unit:\n" + "\n".join(lines)
+    text = "fields, with type and unit:"
+    for field in fields:
+        line = f"  {field.name:<19} {field.kind:<8}{field.unit:<12}{field.help}"
+        text += "\n" + line.rstrip()
+    return text
 
 
 def fields_help() -> str:
@@ -2990,8 +2874,7 @@ def explain_nothing(
     if not wanted:
         return
     try:
-        call = Call("GET", "/api/v0/gpu_names/unique/", needs_key=False)
-        reply = client.send(call)
+        reply = client.send(Call("GET", "/api/v0/gpu_names/unique/", needs_key=False))
         names = [str(name) for name in reply.get("gpu_names") or ()]
     except (VastError, AttributeError, TypeError):
         return
@@ -3025,22 +2908,13 @@ def count_offers(client: Client, args: argparse.Namespace, rows: list[Row]) -> N
 
 FIELD_NAMES = {field.name: field.help for field in FIELDS}
 SEARCH_ARGS = (
-    Arg(
-        "query*",
-        "comparisons that offers must pass, see below",
-        wire="",
-        suggest=FIELD_NAMES,
-    ),
+    Arg("query*", "comparisons, see below", wire="", suggest=FIELD_NAMES),
     Arg("-n --no-default", "do not apply the default filters", bool),
-    Arg(
-        "-o --order",
-        "fields to sort by: dph, num_gpus- (default: score-)",
-        default="score-",
-        suggest=FIELD_NAMES,
-    ),
+    Arg("-o --order", "fields to sort by: dph, num_gpus- (default: score-)",
+        default="score-", suggest=FIELD_NAMES),
     Arg("--limit", "maximum number of offers", number("limit", least=1, whole=True)),
-)
-DISK_LEAST = 8  # GB
+)  # fmt: skip
+DISK_SIZE = number("disk size", "GB", 8)
 RENTAL_TYPES = Choice("type", "on-demand", "bid", "interruptible=bid", "reserved")
 
 OFFER_COMMANDS = (
@@ -3116,22 +2990,18 @@ def age(row: Row, now: float) -> object:
 INSTANCE_COLUMNS = (
     Column("ID", "id", "d", "id of the instance", essential=True),
     Column("Machine", "machine_id", "d", "id of the machine"),
-    Column("Status", "actual_status", "",
-           "state: loading, running, stopped, exited, offline", essential=True),
-    Column("N", "num_gpus", "dx", "number of GPUs", essential=True),
-    Column("Model", "gpu_name", "", "GPU model", essential=True),
+    Column("Status", "actual_status", "", "state, such as running", essential=True),
+    *pick_columns("N,Model", OFFER_COLUMNS, ()),
     Column("Util%", "gpu_util", ".1f", "GPU utilization, %"),
-    Column("vCPUs", "cpu_cores_effective", ".1f", "vCPUs that you get"),
-    Column("RAM", "cpu_ram", ".1f", "main memory, GB", 1 / 1000),
+    *pick_columns("vCPUs,RAM", OFFER_COLUMNS, ()),
     Column("Disk", "disk_space", ".0f", "disk space, GB"),
     Column("SSH_Addr", lambda row, now: (ssh_address(row) or [None])[0], "",
            "address for ssh"),
-    Column("SSH_Port", lambda row, now: (ssh_address(row) or [None, None])[1], "d",
+    Column("SSH_Port", lambda row, now: (ssh_address(row) or [0, None])[1], "d",
            "port for ssh"),
     Column("$/hr", "dph_total", ".4f", "price with its disk, $/hour", essential=True),
     Column("Image", "image_uuid", "", "image that it runs"),
-    Column("Net_up", "inet_up", ".1f", "upload speed, Mbit/s"),
-    Column("Net_down", "inet_down", ".1f", "download speed, Mbit/s"),
+    *pick_columns("Net_up,Net_down", OFFER_COLUMNS, ()),
     Column("R", RELIABILITY.source, ".1f", RELIABILITY.help, 100),
     Column("Label", "label", "", "label that you gave it", essential=True),
     Column("Age_h", age, ".1f", "time since it was created, hours", 1 / 3600),
@@ -3196,26 +3066,15 @@ def address_result(row: Row, scheme: str) -> Result:
     return Result({**value, "url": url, "direct": direct}, url)
 
 
-def url_of(scheme: str) -> Handler:
-    """Return `ssh-url` or `scp-url`: an instance's address, never a made-up one."""
-
-    def run(client: Client, args: argparse.Namespace) -> Iterator[Shown]:
-        yield address_result(the_instance(client, args.id), scheme)
-
-    return run
-
-
-# What an instance's `actual_status` is when a change is complete.
-GOALS = {"running": ("running",), "stopped": ("stopped", "exited"), "gone": ()}
+# What `actual_status` is when a goal is reached, and what is paid until then.
+GOALS: dict[str, tuple[Sequence[str], str]] = {
+    "running": (["running"], "it costs money as long as it exists"),
+    "stopped": (["stopped", "exited"], "it costs its full price until it has stopped"),
+    "gone": ([], "it costs money until it is gone"),
+}
 BROKEN = ("exited", "offline")
 POLL = 2.0  # seconds between two looks at an instance: the service's threshold
 STALE = 30.0  # seconds for which a row may show what was before a start
-
-STILL_COSTS = {
-    "running": "it costs money as long as it exists",
-    "stopped": "it costs its full price until it has stopped",
-    "gone": "it costs money until it is gone",
-}
 
 
 def observe(client: Client, number: int) -> tuple[str, str, Row | None]:
@@ -3243,13 +3102,14 @@ def wait_until(client: Client, number: int, goal: str, deadline: float) -> Row |
     what still costs money, and how to check.
     """
     env, start = client.env, client.env.monotonic()
-    costs = f"{STILL_COSTS[goal]}; to check: {PROGRAM} show instance {number}"
+    reached, costs = GOALS[goal]
+    costs += f"; to check: {PROGRAM} show instance {number}"
     first = before = ""
     try:
         while True:
             status, reason, row = observe(client, number)
             taken = env.monotonic() - start
-            if status == goal or status in GOALS[goal]:
+            if status == goal or status in reached:
                 env.note(f"instance {number} is {goal}")
                 return row
             first = first or status
@@ -3298,8 +3158,6 @@ def describe_instances(what: str) -> Callable[[Client, argparse.Namespace], str]
 LABEL_MOST = 1024
 ONSTART_MOST = 4096  # characters of a start-up script that the service takes
 RENTAL_FLAGS = ("python_utf8", "lang_utf8", "force", "cancel_unavail")
-ENV_FLAGS = {"--env": "-e", "--publish": "-p", "--volume": "-v", "--hostname": "-h"}
-ENV_FLAGS |= {flag: flag for flag in ENV_FLAGS.values()}
 ONE_VARIABLE = r"""(?s)[A-Za-z_]\w*=(?!.*\s-)[^='"\\]*"""  # NAME=some words
 
 
@@ -3320,16 +3178,14 @@ def parse_environment(texts: Sequence[str]) -> dict[str, str]:
         raise UsageError(f"--env: {error}".lower()) from None
     found: dict[str, str] = {}
     while words:
-        flag = ENV_FLAGS.get(words[0])
-        if flag:
-            del words[0]
-        elif words[0][:2] in ENV_FLAGS:  # -p80:80
-            flag, words[0] = words[0][:2], words[0][2:]
-        elif words[0].startswith("-"):
-            raise UsageError(f"--env takes only -e -p -v -h, not '{words[0]}'")
-        if not words:
-            raise UsageError(f"--env: '{flag}' needs a value")
-        value = words.pop(0)
+        flag, value = "-e", words.pop(0)
+        if value.startswith("-"):
+            flag, value = value[:2], value[2:]  # -p80:80
+            if flag not in ("-e", "-p", "-v", "-h"):
+                raise UsageError(f"--env takes only -e -p -v -h, not '{flag}{value}'")
+            if not value and not words:
+                raise UsageError(f"--env: '{flag}' needs a value")
+            value = value or words.pop(0)
         name, equals, content = value.partition("=")
         if flag in ("-p", "-v"):
             found[f"{flag} {value}"] = "1"
@@ -3422,10 +3278,8 @@ def rental(args: argparse.Namespace) -> Row:
 
 def as_price(value: object) -> float | None:
     """Return a price of a row, which may be text, or None."""
-    price = as_number(value) if isinstance(value, str) else value
-    if isinstance(price, bool) or not isinstance(price, (int, float)):
-        return None
-    return price if abs(price) < 1e9 else None
+    price = as_number(str(value))
+    return price if price is not None and abs(price) < 1e9 else None
 
 
 class Rental(Request):
@@ -3446,7 +3300,6 @@ class Rental(Request):
     def call(self, args: argparse.Namespace) -> Call:
         call = super().call(args)
         call.body = self.order
-        call.secrets = frozenset(["image_login"])
         return call
 
     def __call__(self, client: Client, args: argparse.Namespace) -> Iterator[Shown]:
@@ -3530,8 +3383,7 @@ def check_price(client: Client, args: argparse.Namespace) -> None:
         body = {"id": {"eq": args.id}, "type": "on-demand", "allocated_storage": disk}
         call = Call("POST", "/api/v0/bundles/", body, read=True)
         rows = rows_of(client.send(call), "offers")
-        prices = [as_price(row.get("dph_total")) for row in rows[:1]]
-        price = prices[0] if prices else None
+        price = as_price(rows[0].get("dph_total")) if rows else None
         if price is None:
             raise VastError(f"offer {args.id} is not available", "no_such_ask")
     if price > args.max_price:
@@ -3626,7 +3478,8 @@ RENTAL_ARGS = (
     Arg("--lang-utf8", "set the locale to C.UTF-8", bool),
     Arg("--python-utf8", "set Python's encoding to UTF-8", bool),
     Arg("--env", "'-e NAME=VALUE -p 80:80 -v a:b -h NAME', as for Docker", append=True),
-    Arg("--login", "registry login: '-u USER -p PASSWORD HOST'"),
+    Arg("--login", "registry login: '-u USER -p PASSWORD HOST'", wire="image_login",
+        secret=True),
     Arg("--template_hash", "template to use for what is not given here"),
     Arg("--cancel-unavail", "fail if the machine is not available now", bool),
     Arg("--extra"),
@@ -3636,7 +3489,7 @@ RENTAL_ARGS = (
 )  # fmt: skip
 CREATE_ARGS = (
     Arg("--image", "image to run; this or a template is required"),
-    Arg("--disk", "GB of disk (default: 10)", number("disk size", "GB", DISK_LEAST)),
+    Arg("--disk", "GB of disk (default: 10)", DISK_SIZE),
     Arg("--price --bid_price", "rent interruptible, at this bid in $/hour",
         number("bid", "$", 0.001, 128)),
     Arg("--user", "user to run the image as"),
@@ -3682,10 +3535,12 @@ INSTANCE_COMMANDS = (
         INSTANCE_IDS, example="show instance 5001",
     ),
     Command("ssh-url", "print the ssh URL of an instance",
-        url_of("ssh"), *ONLY_ONE, example="ssh-url 5001",
+        lambda client, args: [address_result(the_instance(client, args.id), "ssh")],
+        *ONLY_ONE, example="ssh-url 5001",
     ),
     Command("scp-url", "print the scp URL of an instance",
-        url_of("scp"), *ONLY_ONE, example="scp-url 5001",
+        lambda client, args: [address_result(the_instance(client, args.id), "scp")],
+        *ONLY_ONE, example="scp-url 5001",
     ),
     Command("create instance", "rent an offer; it costs money from then on",
         Rental(), Arg("id", "id of the offer", identifier), *CREATE_ARGS,
@@ -3702,8 +3557,7 @@ INSTANCE_COMMANDS = (
             number("number of GPUs", least=1, whole=True), required=True),
         Arg("-i --image", "image to run; this or a template is required"),
         Arg("-r --region", "continent, such as North_America, or countries: US,CA"),
-        Arg("-d --disk", "GB of disk (default: 16)",
-            number("disk size", "GB", DISK_LEAST), default=16.0),
+        Arg("-d --disk", "GB of disk (default: 16)", DISK_SIZE, default=16.0),
         Arg("--limit", "number of offers to look at (default: 3)",
             number("limit", least=1, whole=True), default=3),
         Arg("-o --order", "fields to sort by (default: score-)", default="score-"),
@@ -4432,6 +4286,8 @@ def the_template(client: Client, args: argparse.Namespace) -> Row:
     if not rows:
         raise VastError(f"there is no template {args.id}", "not_found")
     args.id, args.title = rows[0].get("id"), rows[0].get("name")
+    if not isinstance(args.id, int):
+        raise VastError("the response has no template in it", BAD_REPLY)
     return rows[0]
 
 
@@ -4907,9 +4763,8 @@ END_DATE = Arg("-e --end_date", "until this date, its last second included", end
 LISTING_TERMS = (
     Arg("-b --price_min_bid", "$/hour per GPU, the lowest bid", PRICE,
         say="with bids from ${:.10g}/h per GPU"),
-    Arg("-r --discount_rate", "maximum discount, 0 to 1",
-        number("discount", "0..1", 0, 1), wire="credit_discount_max",
-        say="with a discount of up to {}"),
+    Arg("-r --discount_rate", "maximum discount, 0 to 1", wire="credit_discount_max",
+        type=number("discount", "0..1", 0, 1), say="with a discount of up to {}"),
     Arg("-m --min_chunk", "minimum number of GPUs to rent",
         number("number of GPUs", least=1, whole=True),
         say="with at least {} GPUs per rental"),
@@ -4923,16 +4778,12 @@ LISTING_TERMS = (
 
 def check_listing(client: Client, args: argparse.Namespace) -> None:
     """Check a listing and put its terms into words. Raises UsageError."""
-    long = getattr(args, "duration", None)
     if args.end_date is not None:
-        until = format_time(args.end_date)
-        if long is not None:
+        if getattr(args, "duration", None):
             raise UsageError("--end_date excludes --duration")
         if args.end_date <= client.env.now():
+            until = format_time(args.end_date)
             raise UsageError(f"the end date, {until}, is in the past")
-        client.env.note(f"the listing ends on {until}")
-    if long and long.isdecimal():
-        client.env.note(f"--duration {long} means seconds")
     prices = spoken(LISTING_PRICES, args)
     words = [f"at {prices}" if prices else "", singular(spoken(LISTING_TERMS, args))]
     args.terms = ", ".join(filter(None, words)) or "at the prices it had"
@@ -4968,26 +4819,22 @@ def find_maints(client: Client, args: argparse.Namespace) -> list[Row]:
 
 
 def check_window(client: Client, args: argparse.Namespace) -> None:
-    """Check when maintenance starts, and make its hours whole. Raises UsageError."""
-    start, hours = args.sdate, int(args.duration)
-    if not 0 < start - client.env.now() < 365 * 86400:
+    """Check when maintenance starts. Raises UsageError."""
+    if not 0 < args.sdate - client.env.now() < 365 * DAY:
         rule = "must be in the future, within a year"
-        raise UsageError(f"the start, {format_time(start)}, {rule}")
-    if hours != args.duration:
-        client.env.note(f"{args.duration:g} hours become {hours}: hours are whole")
-    args.duration = hours
+        raise UsageError(f"the start, {format_time(args.sdate)}, {rule}")
 
 
 def utc_day(row: Row, now: float) -> object:
     """Return the day of a row of earnings, which are counted from 1970 on."""
     day = row.get("day", "all")
-    if isinstance(day, int) and 0 <= day < 1_000_000:
-        return time.strftime("%Y-%m-%d", time.gmtime(day * 86400))
+    if isinstance(day, int):
+        return format_time(day * DAY, "%Y-%m-%d", utc=True) or day
     return day
 
 
-EARNED = ("gpu_earn", "sto_earn", "bwu_earn", "bwd_earn")
-EARNED_IN_ALL = ("total_gpu", "total_stor", "total_bwu", "total_bwd")
+EARNED = {"gpu_earn": "total_gpu", "sto_earn": "total_stor",
+          "bwu_earn": "total_bwu", "bwd_earn": "total_bwd"}  # fmt: skip
 EARNINGS = ("summary", "current", "per_day", "per_machine")  # the rest names people
 EARNING_COLUMNS = (
     Column("Day", utc_day, "", "UTC day, or all", essential=True),
@@ -5007,20 +4854,20 @@ class Earnings(Listing):
     last 30; `--raw` is the response without names and addresses."""
 
     def __call__(self, client: Client, args: argparse.Namespace) -> Iterator[Shown]:
-        today = int(client.env.now()) // 86400
-        last = today if args.end_date is None else args.end_date // 86400
-        first = last - 29 if args.start_date is None else args.start_date // 86400
-        if first > min(today, last):
-            rule = "in the future" if first > today else "after the end date"
-            raise UsageError(f"the start date is {rule}")
-        params = {"owner": "me", "sday": str(first), "eday": str(last)}
-        if args.machine_id is not None:
-            params["machid"] = str(args.machine_id)
-        reply = client.send(Call("GET", self.path, params=params))
+        today = int(client.env.now()) // DAY
+        if args.end_date is None:
+            args.end_date = today
+        if args.start_date is None:
+            args.start_date = args.end_date - 29
+        if args.start_date > min(today, args.end_date):
+            raise UsageError("the start date is after the end date or in the future")
+        call = self.call(args)
+        call.params = {"owner": "me", **(call.params or {})}
+        reply = client.send(call)
         rows = [*rows_of(reply, "per_day"), *rows_of(reply, "per_machine")]
         kept = {name: reply.get(name) for name in EARNINGS}
         sums = kept["summary"] if isinstance(kept["summary"], dict) else {}
-        rows.append({own: sums.get(name) for own, name in zip(EARNED, EARNED_IN_ALL)})
+        rows.append({own: sums.get(name) for own, name in EARNED.items()})
         yield Table(rows, self.columns, kept, "machine_id")
         current = kept["current"] if isinstance(kept["current"], dict) else {}
         fee = format_number(current.get("service_fee"), "$%.2f")
@@ -5064,20 +4911,20 @@ BLOCKS = "▁▂▃▄▅▆▇█"
 POINTS = 16  # of a trend: it fits 80 columns
 
 
-def find_metrics(client: Client, part: str, rows: str, params: Row) -> list[Row]:
-    """Return figures of the market, which only hosts may see. Raises VastError."""
-    query = {name: str(value) for name, value in params.items()}
-    try:
-        path = f"/api/v0/metrics/gpu/{part}/"
-        reply = client.send(Call("GET", path, params=query or None))
-    except NoKey as error:
-        if error.http == 401:
-            reason = str(error).partition(";")[0]
-            error.args = (f"{reason}; {HOSTS_ONLY}",)
-        raise
-    if isinstance(reply, dict) and reply.get("needs_machine"):
-        raise VastError(HOSTS_ONLY, "needs_machine")
-    return rows_of(reply, rows)
+class Market(Listing):
+    """A kind of command: lists figures of the market, which only hosts may see."""
+
+    def fetched(self, client: Client, args: argparse.Namespace) -> list[Row]:
+        try:
+            reply = client.send(self.call(args))
+        except NoKey as error:
+            if error.http == 401:
+                reason = str(error).partition(";")[0]
+                error.args = (f"{reason}; {HOSTS_ONLY}",)
+            raise
+        if isinstance(reply, dict) and reply.get("needs_machine"):
+            raise VastError(HOSTS_ONLY, "needs_machine")
+        return rows_of(reply, self.rows)
 
 
 def trend(prices: list[float], blocks: bool) -> str:
@@ -5105,20 +4952,19 @@ def price_summary(pricing: object, blocks: bool) -> Row:
     return {}
 
 
-def find_trends(client: Client, args: argparse.Namespace) -> list[Row]:
-    """Return the figures of each GPU model over time; for the table, a summary too."""
-    params = given((*TREND_ARGS, *METRIC_ARGS), args)
-    if args.name:
-        comma = "," if any(re.search("[_ ]", name) for name in args.name) else " "
-        params["gpu_name"] = comma.join(args.name).replace("_", " ")
-    rows = []
-    for models in find_metrics(client, "history", "gpus", params):
-        for name, series in models.items():
-            row = {"gpu_name": name, **(series if isinstance(series, dict) else {})}
-            if not args.raw:
-                row |= price_summary(row.get("pricing"), client.env.on_terminal())
-            rows.append(row)
-    return rows
+class Trends(Market):
+    """A kind of command: lists the figures of each GPU model over time; for the table,
+    with a summary."""
+
+    def fetched(self, client: Client, args: argparse.Namespace) -> list[Row]:
+        rows = []
+        for models in super().fetched(client, args):
+            for name, series in models.items():
+                row = {"gpu_name": name, **(series if isinstance(series, dict) else {})}
+                if not args.raw:
+                    row |= price_summary(row.get("pricing"), client.env.on_terminal())
+                rows.append(row)
+        return rows
 
 
 REQUIREMENT_COLUMNS = (
@@ -5135,10 +4981,7 @@ def tested_row(client: Client, number: int) -> Row:
     machine = the_machine(client, number)
     body: Row = {"machine_id": {"eq": number}, "order": [["dlperf", "desc"]]}
     call = Call("POST", "/api/v0/bundles/", {**body, "type": "on-demand"}, read=True)
-    offers = rows_of(client.send(call), "offers")
-    if not any(row.get("rentable") for row in offers):
-        client.env.note(f"machine {number} has no offer that can be rented now")
-    offer = offers[0] if offers else {}
+    offer = next(iter(rows_of(client.send(call), "offers")), {})
     return {**machine, **{x: value for x, value in offer.items() if value is not None}}
 
 
@@ -5196,43 +5039,36 @@ METRIC_ARGS = (
 HOSTING_COMMANDS = (
     Command("show machines", "list the machines that you rent out",
         Listing("GET /api/v0/machines?owner=me", MACHINE_COLUMNS, "machines",
-            where=matching_rows),
-    ),
+            where=matching_rows)),
     Command("show machine", "show machines by id",
         Listing("GET /api/v0/machines/{id}?owner=me", MACHINE_COLUMNS, "|machines",
             empty_on=(404,)),
-        MACHINE_IDS, example="show machine 12345",
-    ),
+        MACHINE_IDS, example="show machine 12345"),
     Command("list machine", "offer a machine for rent, or change its prices",
         Request("PUT /api/v0/machines/create_asks/", "machine {id}: listed {terms}",
             body={"machine": "{id}"}, prepare=check_listing),
         MACHINE_IDS, *LISTING_PRICES, *LISTING_TERMS,
         example="list machine 12345 --price_gpu 0.5 --end_date 2030-12-31",
-        aliases=["list machines"],
-    ),
+        aliases=["list machines"]),
     Command("unlist machine", "take a machine off the market",
         Request("DELETE /api/v0/machines/{id}/asks/", "machine {id}: unlisted"),
-        MACHINE_IDS, example="unlist machine 12345",
-    ),
+        MACHINE_IDS, example="unlist machine 12345"),
     Command("set min-bid", "set the lowest bid for a machine",
         Request("PUT /api/v0/machines/{id}/minbid/", "machine {id}: bids from {said}",
             body={"client_id": "me"}, look="show machines"),
         MACHINE_ID, price("--price", "hour per GPU", required=True),
-        example="set min-bid 12345 --price 0.25",
-    ),
+        example="set min-bid 12345 --price 0.25"),
     Command("set defjob", "give a machine a job for idle times",
         Request("PUT /api/v0/machines/create_bids/",
             "machine {id}: default job at {said}",
             body={"machine": "{id}"}, look="show machines"),
         MACHINE_ID, *JOB_ARGS,
         example="set defjob 12345 --price_gpu 0.1 --price_inetu 0.01 \\\n"
-        "    --price_inetd 0.01 --image ubuntu --args sleep 1d",
-    ),
+        "    --price_inetd 0.01 --image ubuntu --args sleep 1d"),
     Command("remove defjob", "remove a machine's default job",
         Request("DELETE /api/v0/machines/{id}/defjob/",
             "machine {id}: default job removed", look="show machines"),
-        MACHINE_ID, example="remove defjob 12345",
-    ),
+        MACHINE_ID, example="remove defjob 12345"),
     Command("list volume", "offer space on a machine for volumes",
         Request("POST /api/v0/volumes/", "machine {id}: listed {size:.10g} GB {said}",
             body={"machine": "{id}"}, once=True, proof="", prepare=check_listing,
@@ -5241,20 +5077,16 @@ HOSTING_COMMANDS = (
         Arg("-s --size", "GB of space (15)", number("size", "GB", 1), default=15),
         Arg("-p --price_disk", "$/GB/month (0.1)", PRICE, default=0.1,
             say="for volumes at ${:.10g}/GB/month"),
-        END_DATE,
-        example="list volume 12345 --size 100", aliases=["list volumes"],
-    ),
+        END_DATE, example="list volume 12345 --size 100", aliases=["list volumes"]),
     Command("unlist volume", "take space for volumes off the market",
         Request("POST /api/v0/volumes/unlist", "volume offer {id}: unlisted",
             body={"id": "{id}"}, look="search volumes"),
-        ids("one or more ids of volume offers"), example="unlist volume 30012345",
-    ),
+        ids("one or more ids of volume offers"), example="unlist volume 30012345"),
     Command("show maints", "list the announced maintenance of your machines",
         Listing("", MAINT_COLUMNS, fetch=find_maints, key="machine_id"),
         Arg("-i --ids", "only of these machines: 12345,12346",
             lambda text: [identifier(part.strip()) for part in text.split(",")]),
-        example="show maints --ids 12345,12346",
-    ),
+        example="show maints --ids 12345,12346"),
     Command("schedule maint", "announce maintenance to a machine's renters",
         Request("PUT /api/v0/machines/{id}/dnotify/",
             "machine {id}: maintenance {said}",
@@ -5264,80 +5096,69 @@ HOSTING_COMMANDS = (
         Arg("--sdate", "start, local time: '2030-06-15 14:00', or unix seconds",
             start_date, required=True,
             say=lambda date: f"from {format_time(date, '%Y-%m-%d %H:%M %z')}"),
-        Arg("--duration", "whole hours", number("duration", "hours", 1), required=True,
-            say=lambda hours: singular(f"for {hours} hours")),
+        Arg("--duration", "hours", number("duration", "hours", 1, whole=True),
+            required=True, say=lambda hours: singular(f"for {hours} hours")),
         Arg("--maintenance_category", "power, internet, disk, gpu, software or other",
             Choice("category", "power", "internet", "disk", "gpu", "software", "other",
                 "not provided"), default="not provided"),
-        example="schedule maint 12345 --sdate '2030-06-15 14:00' --duration 2",
-    ),
+        example="schedule maint 12345 --sdate '2030-06-15 14:00' --duration 2"),
     Command("cancel maint", "cancel all maintenance announced for a machine",
         Request("PUT /api/v0/machines/{id}/cancel_maint/",
             "machine {id}: maintenance cancelled",
             body={"client_id": "me", "machine_id": "{id}"},
             ask="cancel all maintenance of machine {id} and notify its renters?",
             note="maintenance that Vast.ai itself announced stays"),
-        MACHINE_ID, example="cancel maint 12345",
-    ),
+        MACHINE_ID, example="cancel maint 12345"),
     Command("cleanup machine", "delete renters' expired storage from a machine",
         Request("PUT /api/v0/machines/{id}/cleanup/",
             "machine {id}: expired contracts deleted: {reply[num_deleted]}",
             ask="delete renters' expired storage, which still earns, on machine {id}?"),
-        MACHINE_ID, example="cleanup machine 12345",
-    ),
+        MACHINE_ID, example="cleanup machine 12345"),
     Command("defrag machines", "regroup free GPUs into larger offers",
         Request("PUT /api/v0/machines/defrag_offers/", "machines {said}: defragmented",
             doubt="the offers may or may not have been regrouped", proof=""),
         Arg("machine_ids+", "one or more machine ids", identifier,
             say=lambda numbers: " ".join(map(str, numbers))),
         example="defrag machines 12345 12346",
-        aliases=["defrag machine", "defragment machine", "defragment machines"],
-    ),
+        aliases=["defrag machine", "defragment machine", "defragment machines"]),
     Command("delete machine", "delete a machine, its offers and your jobs on it",
         Request("POST /api/v0/machines/{id}/force_delete/", "machine {id}: deleted",
             once=True, ask=ask_to_delete, typed="{id}", required=True,
             doubt="machine {id} may or may not have been deleted"),
-        MACHINE_ID, example="delete machine 12345",
-    ),
+        MACHINE_ID, example="delete machine 12345"),
     Command("reports", "list what renters reported about a machine",
         Listing("GET /api/v0/machines/{id}/reports/", REPORT_COLUMNS),
-        MACHINE_ID, example="reports 12345",
-    ),
+        MACHINE_ID, example="reports 12345"),
     Command("self-test machine", "check a machine for the self-test; rents nothing",
         Listing("", REQUIREMENT_COLUMNS, fetch=check_requirements, after=judge,
             key="requirement"),
         MACHINE_ID,
         Arg("--ignore-requirements", "exit with 0 even if one is not met", bool),
-        Arg("--debugging", type=bool),
-        example="self-test machine 12345",
-    ),
+        example="self-test machine 12345"),
     Command("show earnings", "show what your machines earned by day and machine",
         Earnings("GET /api/v0/users/me/machine-earnings", EARNING_COLUMNS),
         Arg("-s --start_date", "first day, UTC: 2026-02-03, 2026-02 (29 days ago)",
-            lambda text: parse_date(text, utc=True)),
+            lambda text: parse_date(text, utc=True) // DAY, wire="sday"),
         Arg("-e --end_date", "last day, UTC (today)",
-            lambda text: parse_date(text, last=True, utc=True)),
-        Arg("-m --machine_id", "only of this machine", identifier),
-        example="show earnings -s 2026-01 -e 2026-03",
-    ),
+            lambda text: parse_date(text, last=True, utc=True) // DAY, wire="eday"),
+        Arg("-m --machine_id", "only of this machine", identifier, wire="machid"),
+        example="show earnings -s 2026-01 -e 2026-03"),
     Command("show gpu-metrics", "show supply, demand and prices of GPU models",
-        Listing("", METRIC_COLUMNS, key="gpu_name", where=matching_rows,
-            fetch=lambda client, args:
-                find_metrics(client, "current", "gpus", given(METRIC_ARGS, args))),
-        *METRIC_ARGS, aliases=["metrics gpu"],
-    ),
+        Market("GET /api/v0/metrics/gpu/current/", METRIC_COLUMNS, "gpus",
+            key="gpu_name", where=matching_rows),
+        *METRIC_ARGS, aliases=["metrics gpu"]),
     Command("show gpu-trends", "show how the prices of GPU models changed",
-        Listing("", TREND_COLUMNS, key="gpu_name", fetch=find_trends),
-        Arg("name*", "GPU models such as RTX_4090, or all"), *TREND_ARGS, *METRIC_ARGS,
-        example="show gpu-trends RTX_4090", aliases=["metrics gpu-trends"],
-    ),
+        Trends("GET /api/v0/metrics/gpu/history/", TREND_COLUMNS, "gpus",
+            key="gpu_name"),
+        *TREND_ARGS, *METRIC_ARGS,
+        Arg("name?", "GPU models such as RTX_4090,RTX_3090, or all",
+            lambda names: names.replace("_", " "), wire="gpu_name"),
+        example="show gpu-trends RTX_4090", aliases=["metrics gpu-trends"]),
     Command("show gpu-locations", "show where machines are",
-        Listing("", LOCATION_COLUMNS, key="gpu_name", where=matching_rows,
-            fetch=lambda client, args:
-                find_metrics(client, "locations", "locations", {})),
+        Market("GET /api/v0/metrics/gpu/locations/", LOCATION_COLUMNS, "locations",
+            key="gpu_name", where=matching_rows),
         example="show gpu-locations 'gpu_name=RTX_4090 rented=false'",
-        aliases=["metrics gpu-locations"],
-    ),
+        aliases=["metrics gpu-locations"]),
 )  # fmt: skip
 
 
@@ -6343,11 +6164,8 @@ PERMISSION_NAMES = (
     ["api"],
     """instance_read instance_write user_read user_write billing_read billing_write
     machine_read machine_write misc team_read team_write""".split(),
-    None,
-    ["constraints"],
-    None,
-    ["eq", "lte", "gte"],
-)
+    None, ["constraints"], None, ["eq", "lte", "gte"],
+)  # fmt: skip
 
 
 def permissions(text: str) -> Row:
@@ -6538,8 +6356,7 @@ ACCOUNT_COMMANDS = (
         Arg("-q --quiet", "one line: id, e-mail, balance, credit", bool), *TABLE_ARGS,
         columns=USER_COLUMNS),
     Command("set api-key", "save your API key", set_api_key,
-        Arg("new_api_key?", "the key; without it, or with -, it is asked for or read"
-            " from stdin"),
+        Arg("new_api_key?", "the key; if missing or -, read from stdin or asked for"),
         Arg("--check", "ask the service whether the key works", bool)),
     Command("create account", "say how to get an API key", no_longer,
         Arg("ignored*", "any words"), pass_on=True),
@@ -6623,8 +6440,7 @@ ACCOUNT_COMMANDS = (
             note="commands about a team need one of its API keys; if this one is still"
             f" only yours, create one at {KEYS_PAGE}"),
         Arg("--team-name", "its name", required=True),
-        Arg("--transfer-credit", "dollars of yours to move to it",
-            number("amount", "$", least=0)),
+        Arg("--transfer-credit", "dollars to move to it", number("amount", "$", 0)),
         example="create team --team-name research"),
     Command("destroy team", "destroy the team that the API key belongs to",
         Request(f"DELETE {TEAM}", "team: destroyed, its credit returns to the owner",
@@ -6637,24 +6453,20 @@ ACCOUNT_COMMANDS = (
             after=save_secret, note=SENT, look="tfa status")),
     Command("tfa send-sms", "have a code for tfa login sent by SMS",
         Request(f"POST {TFA}sms/", "code: sent by SMS", once=True, proof="secret",
-            after=save_secret, note=SENT, look="tfa status"),
-        PHONE),
+            after=save_secret, note=SENT, look="tfa status"), PHONE),
     Command("tfa resend-sms", "have a code sent by SMS again",
         Request(f"POST {TFA}sms/resend/", "code: sent by SMS again", once=True,
-            proof="secret|msg", prepare=same_secret, after=save_secret,
-            note=SENT, look="tfa status"),
-        SECRET, PHONE),
+            proof="secret|msg", prepare=same_secret, after=save_secret, note=SENT,
+            look="tfa status"), SECRET, PHONE),
     Command("tfa login", "open a session, for what needs a second factor",
         Request(f"POST {TFA}", "session: saved to ~/.vast_tfa_key until it expires",
             once=True, proof="session_key", prepare=ask_for_code, after=save_session,
             look="tfa status"),
-        Arg("-c --code", "the code; without it, or with -, it is asked for or read from"
-            " stdin", secret=True),
+        Arg("-c --code", "the code; if missing or -, it is asked for", secret=True),
         Arg("-bc --backup-code", "a backup code in its place, or -", secret=True),
         Arg("-t --method-type", "email, sms or totp; by default as the code was sent",
             Choice("method", "email", "sms", "totp"), wire="tfa_method"),
-        Arg("-id --method-id", "a method's id, see tfa status", identifier,
-            wire="tfa_method_id"),
+        Arg("-id --method-id", "id, see tfa status", identifier, wire="tfa_method_id"),
         SECRET),
 )  # fmt: skip
 
@@ -6715,12 +6527,12 @@ class Jobs(Listing):
             if error.http in (200, 400) and re.match(r"(?i)no \w+ .*found", str(error)):
                 return []
             raise
-        return [
-            {key: re.sub(r"(?s)([={[]|login).*", rf"\1{MASK}", str(value))
-             if value and key in ("env", "launch_args") else value
-             for key, value in row.items()}
-            for row in rows
-        ]  # fmt: skip
+        for row in rows:
+            for name in ("env", "launch_args"):
+                if row.get(name):
+                    text, secret = str(row[name]), "(?s)([={[]|login).*"
+                    row[name] = re.sub(secret, rf"\1{MASK}", text)
+        return rows
 
 
 class Creation(Request):
@@ -6734,13 +6546,6 @@ class Creation(Request):
             raise OutcomeUnknown(f"the response gives no id{call.in_doubt()}")
         client.paid = self.done.format(number)
         return Result(reply, client.paid)
-
-
-def named(client: Client, args: argparse.Namespace, path: str) -> str:
-    """Return the endpoints or workergroups to delete, with the endpoints' names."""
-    rows = Jobs(f"GET {path}", (), "results").fetched(client, args)
-    names = {row.get("id"): f" ({row.get('endpoint_name')})" for row in rows}
-    return ", ".join(f"{number}{names.get(number, '')}" for number in args.id)
 
 
 LOAD = number("load", least=0)
@@ -6762,20 +6567,17 @@ ENDPOINT_ARGS = (
 )  # fmt: skip
 STATE_ARG = Arg("--endpoint_state", "active, suspended or stopped",
                 Choice("state", "active", "suspended", "stopped"))  # fmt: skip
+WORKER_FILTERS = "verified=true rentable=true rented=false"
 WORKERGROUP_ARGS = (
     Arg("--endpoint_id", "id of its endpoint", identifier),
     Arg("--endpoint_name", "name of its endpoint"),
     Arg("--template_hash", "hash of the template that its workers run"),
     Arg("--template_id", "id of that template", identifier),
     Arg("--search_params", "the offers to rent workers from, see help query"),
-    Arg("-n --no_default", "lift the default filters: verified=true rentable=true"
-        " rented=false", bool, wire=""),
+    Arg("-n --no_default", f"without the default {WORKER_FILTERS}", bool, wire=""),
     Arg("--launch_args", "more options of create instance, as one text"),
     Arg("--gpu_ram", "GB of GPU memory that a worker needs", number("size", "GB", 0)),
 )  # fmt: skip
-WORKER_FILTERS: dict[str, dict[str, Any]] = {
-    "verified": {"eq": True}, "rentable": {"eq": True}, "rented": {"eq": False}
-}  # fmt: skip
 SIGNS = {"eq": "=", "neq": "!=", "gt": ">", "gte": ">=", "lt": "<", "lte": "<=",
          "in": " in ", "notin": " notin "}  # fmt: skip
 
@@ -6808,7 +6610,7 @@ def check_workergroup(client: Client, args: argparse.Namespace) -> None:
         raise UsageError("which endpoint? give --endpoint_id or --endpoint_name")
     if args.search_params is None and (updating or args.no_default):
         return
-    defaults = {} if args.no_default else WORKER_FILTERS
+    defaults = {} if args.no_default else parse_query(WORKER_FILTERS, {})[0]
     filters, notes = parse_query(args.search_params or "", defaults)
     known = {field.wire: field for field in FIELDS}
     args.search_params = " ".join(
@@ -6860,8 +6662,7 @@ def log_of(path: str) -> Handler:
             raise UsageError("--follow excludes --raw")
         call = run_call(args, path)
         if args.follow:
-            read = lambda reply: log_text(reply, args.level)  # noqa: E731
-            yield from follow_log(client, call, 1000, read)
+            yield from follow_log(client, call, 1000, lambda r: log_text(r, args.level))
             return
         reply = client.send(call)
         text = log_text(reply, args.level)
@@ -6905,8 +6706,7 @@ JOB_LOG_ARGS = (
 
 SERVERLESS_COMMANDS = (
     Command("show endpoints", "list your serverless endpoints",
-        Jobs(f"GET {ENDPOINTS}", ENDPOINT_COLUMNS, "results", where=matching_rows),
-    ),
+        Jobs(f"GET {ENDPOINTS}", ENDPOINT_COLUMNS, "results", where=matching_rows)),
     Command("create endpoint", "create an endpoint; its workers cost money",
         # The documents disagree on the service's own least load (0, 1 or 10), which
         # decides what an idle endpoint costs: so that of the vendor's client is sent.
@@ -6914,93 +6714,74 @@ SERVERLESS_COMMANDS = (
             body={**NEW_JOB, "min_load": 0, "min_cold_load": 0},
             doubt="the endpoint may or may not have been created"),
         *ENDPOINT_ARGS,
-        example="create endpoint --endpoint_name llm --cold_workers 0 --max_workers 4",
-    ),
+        example="create endpoint --endpoint_name llm --cold_workers 0 --max_workers 4"),
     Command("update endpoint", "change an endpoint: only what is given",
         Request(f"PUT {ENDPOINTS}{{id}}/", "endpoint {id}: updated",
             body={**NEW_JOB, "endptjob_id": "{id}"}, prepare=needs_an_option),
         JOB_ID, SAME_ID, *ENDPOINT_ARGS, STATE_ARG,
-        example="update endpoint 701 --endpoint_state stopped",
-    ),
+        example="update endpoint 701 --endpoint_state stopped"),
     Command("delete endpoint", "delete an endpoint and its workergroups",
         Request(f"DELETE {ENDPOINTS}{{id}}/", "endpoint {id}: deleted",
             body={"client_id": "me", "endptjob_id": "{id}"}, note=STILL_THERE,
-            ask=lambda client, args: "delete endpoint "
-            f"{named(client, args, ENDPOINTS)}, and its workergroups with it?"),
-        ids(), example="delete endpoint 701",
-    ),
+            ask="delete {which}, workergroups included?"),
+        ids(), example="delete endpoint 701"),
     Command("show workergroups", "list the workergroups of your endpoints",
         Jobs(f"GET {WORKERGROUPS}", WORKERGROUP_COLUMNS, "results",
             where=matching_rows),
-        Arg("--full", type=bool, wire=""), example="show workergroups endpoint_id=701",
-    ),
+        Arg("--full", type=bool, wire=""), example="show workergroups endpoint_id=701"),
     Command("create workergroup", "rent workers for an endpoint; they cost money",
         Creation(f"POST {WORKERGROUPS}", "workergroup {}: created", once=True,
             body=NEW_JOB, prepare=check_workergroup,
             doubt="the workergroup may or may not have been created"),
         *WORKERGROUP_ARGS,
         example="create workergroup --endpoint_id 701 --template_hash HASH \\\n"
-        "    --search_params 'gpu_name=RTX_4090 reliability>0.98' --gpu_ram 24",
-    ),
+        "    --search_params 'gpu_name=RTX_4090 reliability>0.98' --gpu_ram 24"),
     Command("update workergroup", "change a workergroup: only what is given",
         Request(f"PUT {WORKERGROUPS}{{id}}/", "workergroup {id}: updated",
             body={"client_id": "me", "autojob_id": "{id}"}, prepare=check_workergroup),
         JOB_ID, SAME_ID, *WORKERGROUP_ARGS,
-        example="update workergroup 801 --gpu_ram 48",
-    ),
+        example="update workergroup 801 --gpu_ram 48"),
     Command("delete workergroup", "delete a workergroup; look for its instances then",
         Request(f"DELETE {WORKERGROUPS}{{id}}/", "workergroup {id}: deleted",
             body={"client_id": "me", "autojob_id": "{id}"}, note=STILL_THERE,
-            ask=lambda client, args: "delete workergroup "
-            f"{named(client, args, WORKERGROUPS)}?"),
-        ids(), example="delete workergroup 801",
-    ),
+            ask="delete {which}?"),
+        ids(), example="delete workergroup 801"),
     Command("get endpt-workers", "list the workers of an endpoint",
         Listing("", WORKER_COLUMNS, fetch=find_workers),
-        JOB_ID, example="get endpt-workers 701",
-    ),
+        JOB_ID, example="get endpt-workers 701"),
     Command("get endpt-logs", "show the log of an endpoint",
         log_of("/get_endpoint_logs/"), JOB_ID, *JOB_LOG_ARGS,
-        example="get endpt-logs 701 --tail 100 --follow",
-    ),
+        example="get endpt-logs 701 --tail 100 --follow"),
     Command("get wrkgrp-logs", "show the log of a workergroup",
         log_of("/get_autogroup_logs/"), JOB_ID, *JOB_LOG_ARGS,
-        example="get wrkgrp-logs 801 --level 0",
-    ),
+        example="get wrkgrp-logs 801 --level 0"),
     Command("update workers", "replace a workergroup's workers one by one",
         Request("POST /update_workers/", "workergroup {id}: {said}",
             body={"workergroup_id": "{id}"}, once=True,
             look="get wrkgrp-logs {id}", serverless=True),
         JOB_ID, Arg("--cancel", "stop replacing them", bool, wire="cancel_update",
             say=lambda yes: "update cancelled" if yes else "updating its workers"),
-        example="update workers 801",
-    ),
+        example="update workers 801"),
     Command("show deployments", "list your deployments",
         Jobs("GET /api/v0/deployments", DEPLOYMENT_COLUMNS, "deployments",
-            where=matching_rows),
-    ),
+            where=matching_rows)),
     Command("show deployment", "show deployments by id",
         Jobs("GET /api/v0/deployment/{id}/", DEPLOYMENT_COLUMNS, "deployment"),
-        ids(), example="show deployment 644",
-    ),
+        ids(), example="show deployment 644"),
     Command("show deployment-versions", "list the versions of a deployment",
         Listing("GET /api/v0/deployment/{id}/versions/", VERSION_COLUMNS, "versions"),
-        JOB_ID, example="show deployment-versions 644",
-    ),
+        JOB_ID, example="show deployment-versions 644"),
     Command("start deployment", "start a deployment's workers; they cost money",
         Request("POST /api/v0/deployment/{id}/start/",
             "deployment {id}: {reply[endpoint_state]}"),
-        ids(), example="start deployment 644",
-    ),
+        ids(), example="start deployment 644"),
     Command("stop deployment", "stop a deployment's workers",
         Request("POST /api/v0/deployment/{id}/stop/",
             "deployment {id}: {reply[endpoint_state]}"),
-        ids(), example="stop deployment 644",
-    ),
+        ids(), example="stop deployment 644"),
     Command("delete deployment", "delete a deployment, by id or by name and tag",
         delete_deployment, Arg("id?", "id of the deployment", identifier),
-        *NAME_AND_TAG, YES_ARG, example="delete deployment --name square --tag beta",
-    ),
+        *NAME_AND_TAG, YES_ARG, example="delete deployment --name square --tag beta"),
 )  # fmt: skip
 
 
@@ -7254,17 +7035,16 @@ def unknown_command(names: list[str], others: list[str]) -> UsageError:
 
 def usage_error(msg: str, command: Command | None) -> UsageError:
     """Return a UsageError that says which command and where to read on."""
-    name = f"{command.name} " if command else ""
-    where = f"{name.rstrip()}: " if command else ""
-    more = "" if msg.endswith("?") else f"; see {PROGRAM} {name}--help"
-    return UsageError(f"{where}{msg}{more}")
+    if not msg.endswith("?"):
+        msg += f"; see {PROGRAM} {command.name + ' ' if command else ''}--help"
+    return UsageError(f"{command.name}: {msg}" if command else msg)
 
 
 def unknown_option(
-    word: str, options: Mapping[str, Arg], command: Command | None, value: str = "VALUE"
+    word: str, options: Mapping[str, Arg], command: Command | None
 ) -> UsageError:
     """Return the error for a word that looks like an option and is none."""
-    name, _, inline = word.partition("=")
+    name, _, value = word.partition("=")
     field = name.strip("-").replace("-", "_")
     args = command.args if command else ()
     if plain(name).strip("-") in ("json", "output-json"):
@@ -7272,7 +7052,7 @@ def unknown_option(
     elif f"-{plain(name)}" in options:
         hint = f"; did you mean '-{plain(name)}'?"
     elif any(arg.dest == "query" and field in arg.suggest for arg in args):
-        hint = f"; put it in the query: '{field}={inline or value}'"
+        hint = f"; put it in the query: '{field}={value or 'VALUE'}'"
     else:
         hint = did_you_mean(plain(name), options)
     return usage_error(f"unknown option '{word}'{hint}", command)
@@ -7284,8 +7064,7 @@ class Words:
 
     def __init__(self, command: Command, words: list[str]) -> None:
         self.command = command
-        self.args = (*command.args, *GLOBAL_ARGS)
-        self.options = option_names((*self.args, VERSION_ARG))
+        self.options = option_names((*command.args, *GLOBAL_ARGS, VERSION_ARG))
         self.positionals = [arg for arg in command.args if not arg.flags]
         self.glued: list[str] = []
         self.others: list[str] = []
@@ -7309,8 +7088,7 @@ class Words:
         elif verbatim and len(self.others) >= len(self.positionals) - 1:
             self.rest, self.queue = [word, *self.queue], []
         elif word.startswith("-") and word != "-" and not self.command.pass_on:
-            value = self.queue[0] if self.queue else "VALUE"
-            raise unknown_option(word, self.options, self.command, value)
+            raise unknown_option(word, self.options, self.command)
         else:
             self.others.append(word)
 
@@ -7350,10 +7128,8 @@ class Words:
         if words[:1] == ["--"]:
             words = words[1:]
         elif any(plain(word.partition("=")[0]) == "--dry-run" for word in words):
-            raise usage_error(
-                "put --dry-run before --args; to pass it on, write --args --",
-                self.command,
-            )
+            msg = "put --dry-run before --args; to pass it on, write --args --"
+            raise usage_error(msg, self.command)
         self.rest, self.queue = words, []
 
     def parse(self) -> argparse.Namespace:
@@ -7368,24 +7144,14 @@ class Words:
         if any(arg.many in ("+", "*") for arg in self.positionals):
             most = len(self.others)
         if self.others[most:]:
-            raise self.unexpected(self.others[most], " ".join(self.others[:most]))
-        args = argparse.Namespace()
+            msg = f"unexpected argument '{self.others[most]}'; example: {PROGRAM}"
+            raise usage_error(f"{msg} {self.command.example}", self.command)
         others = [LITERAL + word for word in self.others]
-        build_parser(self.command).parse_args([*self.glued, *others], namespace=args)
+        args = build_parser(self.command).parse_args([*self.glued, *others])
         for arg in self.command.args:
             if arg.many == "...":
                 setattr(args, arg.dest, self.rest)
         return args
-
-    def unexpected(self, word: str, before: str) -> UsageError:
-        """Return the error for a positional too many."""
-        typed = {option.partition("=")[0] for option in self.glued}
-        required = [arg.long for arg in self.args if arg.required]
-        needed = [name for name in required if name not in typed]
-        hint = f"example: {PROGRAM} {self.command.example}"
-        if needed:
-            hint = f"use: {PROGRAM} {self.command.name} {before} {needed[0]} {word}"
-        return usage_error(f"unexpected argument '{word}'; {hint}", self.command)
 
 
 class HelpFormatter(argparse.RawDescriptionHelpFormatter):
@@ -7417,10 +7183,9 @@ def build_parser(command: Command) -> Parser:
     needed = [f"{arg.long} {arg.metavar}" for arg in command.args if arg.required]
     words = [usage_word(arg) for arg in command.args if not arg.flags]
     start = f"{PROGRAM} {command.name}"
-    usage = wrapped([start, *needed, "[options]", *words])
     parser = Parser(
         prog=start,
-        usage=usage,
+        usage=wrapped([start, *needed, "[options]", *words]),
         description=f"{command.help[0].upper()}{command.help[1:]}.",
         epilog=f"example:\n  {PROGRAM} {command.example}\n\n{command.notes()}".rstrip(),
         formatter_class=HelpFormatter,
@@ -7448,9 +7213,10 @@ def wrapped(words: Sequence[str]) -> str:
 def usage_word(arg: Arg) -> str:
     """Return a positional as a usage line shows it."""
     name = arg.metavar
-    many = {"+": f"{name} [{name} ...]", "*": f"[{name} ...]", "?": f"[{name}]",
-            "...": f"[{name} ...]", "": name}  # fmt: skip
-    return many[arg.many]
+    if arg.many == "+":
+        return f"{name} [{name} ...]"
+    several = " ..." if arg.many in ("*", "...") else ""
+    return f"[{name}{several}]" if arg.many else name
 
 
 def command_list() -> str:
@@ -7464,11 +7230,10 @@ def command_list() -> str:
 
 def main_help() -> str:
     """Return the help of the whole program."""
-    options = [
-        f"  {', '.join(arg.flags)} {'' if arg.is_flag else arg.metavar}".ljust(24)
-        + arg.help
-        for arg in (*GLOBAL_ARGS, VERSION_ARG)
-    ]
+    options = []
+    for arg in (*GLOBAL_ARGS, VERSION_ARG):
+        names = f"{', '.join(arg.flags)} {'' if arg.is_flag else arg.metavar}"
+        options.append(f"  {names:<22}{arg.help}")
     return f"""\
 usage: {PROGRAM} COMMAND [options] [arguments]
 
@@ -7506,10 +7271,7 @@ def columns_help() -> str:
     for command in COMMANDS:
         if command.columns:
             tables.setdefault(tuple(command.columns), []).append(command.name)
-    lines = [
-        "--cols takes headings, and the fields that --raw shows; queries and the",
-        "-o of searches take headings too.",
-    ]
+    lines = ["--cols takes headings and --raw's fields; queries and -o headings too."]
     for columns, names in tables.items():
         lines.append(f"\n{', '.join(names)}:")
         lines += [f"  {column.heading:<14}{column.help}" for column in columns]
@@ -7542,13 +7304,12 @@ def help_text(words: list[str]) -> str:
 
 def verb_help(verb: str) -> str:
     """Return the commands of a verb, without their other names."""
-    lines = [
-        f"  {name:<28} {command.help}"
-        for name, command in COMMAND_BY_NAME.items()
-        if name.startswith(f"{verb} ")
-        and (name == command.name or not command.name.startswith(f"{verb} "))
-    ]
-    return f"commands starting with '{verb}':\n" + "\n".join(lines) + "\n"
+    text = f"commands starting with '{verb}':\n"
+    for name, command in COMMAND_BY_NAME.items():
+        alias = name != command.name and command.name.startswith(f"{verb} ")
+        if name.startswith(f"{verb} ") and not alias:
+            text += f"  {name:<28} {command.help}\n"
+    return text
 
 
 # --- output ---------------------------------------------------------------------------
@@ -7568,7 +7329,7 @@ class Output:
 
     def worsen(self, status: ExitStatus) -> None:
         """Remember a status if it is graver than those before."""
-        self.status = min(self.status, status, key=GRAVEST.index)
+        self.status = max(self.status, status)
 
     def show(self, shown: Shown) -> None:
         """Show one thing that a command yields."""
@@ -7626,7 +7387,7 @@ class Output:
             msg = str(error) if named else f"{error}; {paid}"
             status = error.status
             error = NotDone(msg, error.slug, error.http)
-            if GRAVEST.index(status) < GRAVEST.index(ExitStatus.UNREACHABLE):
+            if status > ExitStatus.UNREACHABLE:
                 error.status = status
         self.worsen(error.status)
         if not str(error):  # Ctrl-C, where that is the way to end a command
@@ -7764,13 +7525,10 @@ def main(argv: Sequence[str] | None = None, env: Environment | None = None) -> i
     return int(output.status)
 
 
-REQUIREMENTS = {"dateutil": "python-dateutil", "requests": "requests", "borb": "borb"}
-
-
 def missing_package(error: ImportError) -> UsageError:
     """Return the error for a package that is missing or broken, with the cure."""
     name = (error.name or "requests").partition(".")[0]
-    package = REQUIREMENTS.get(name, name)
+    package = "python-dateutil" if name == "dateutil" else name
     missing = isinstance(error, ModuleNotFoundError)
     what = "is missing" if missing else f"is broken: {error}"
     hint = f"python3 -m pip install {package}"

@@ -111,7 +111,8 @@ def check_query(text: str) -> None:
     json.dumps([filters, notes], allow_nan=False)
     for name, tests in filters.items():
         assert tests, f"no test of {name}"
-        allowed = vast.OPERATORS_OF[KINDS[name]]
+        signs = vast.KIND_SIGNS.get(KINDS[name]) or " ".join(vast.OPERATORS)
+        allowed = [vast.OPERATORS[sign] for sign in signs.split()]
         assert tests.keys() <= set(allowed), f"{name} is tested by {list(tests)}"
         for operator, value in tests.items():
             is_list = operator in ("in", "notin")

@@ -454,10 +454,10 @@ MISTAKES = {
     "show instances --json": "unknown option '--json'; did you mean '--raw'?\n",
     "--json show instances": "unknown option '--json'; did you mean '--raw'?",
     "create instance 7 -image x": "; did you mean '--image'?",
-    "search offers --gpu-name RTX_4090": "put it in the query: 'gpu_name=RTX_4090'",
+    "search offers --gpu-name RTX_4090": "put it in the query: 'gpu_name=VALUE'",
     "search offers --gpu_name=A100": "put it in the query: 'gpu_name=A100'",
-    "search offers --num-gpus 4 -o dph": "put it in the query: 'num_gpus=4'",
-    "show instances --label exp1": "put it in the query: 'label=exp1'",
+    "search offers --num-gpus 4 -o dph": "put it in the query: 'num_gpus=VALUE'",
+    "show instances --label exp1": "put it in the query: 'label=VALUE'",
     "search offers --explain": "unknown option '--explain'; see vast.py search offers",
     "create instance 7 --image x --shm-size 1g": "unknown option '--shm-size'",
     "create instance 7 --image x --bid 3": "unknown option '--bid'",
@@ -467,7 +467,7 @@ MISTAKES = {
     "show user --ra": "unknown option '--ra'",
     "destroy instance 7 --y": "unknown option '--y'",
     "show user extra": "unexpected argument 'extra'; example: vast.py show user;",
-    "set min-bid 7 0.5": "use: vast.py set min-bid 7 --price 0.5;",
+    "set min-bid 7 0.5": "unexpected argument '0.5'; example: vast.py set min-bid",
     "show instances --quiet=yes": "--quiet takes no value",
     "show user --retry -1": "invalid number of retries '-1'",
     "show user --retry x": "invalid number of retries 'x'",
@@ -818,7 +818,7 @@ TODAY: dict[str, Row] = {
         "env": {"-p 8080:80/udp": "1", "-p 72299:72299": "1"},
     },
     "--env '-v /a:/b -h billybob'": {"env": {"-v /a:/b": "1", "-h": "billybob"}},
-    "--env '--publish 80:80' --env '--hostname me'": {
+    "--env '-p 80:80' --env '-h me'": {
         "env": {"-p 80:80": "1", "-h": "me"},
     },
     "--env ''": {"env": {}},
@@ -1017,7 +1017,7 @@ def test_waiting_without_success(troubled: Program, line: str) -> None:
     assert (ran.status, ran.out) == (status, out)
     last = ran.err.splitlines()[-1]
     assert part in last
-    costs = vast.STILL_COSTS["stopped" if line.startswith("stop") else "running"]
+    _, costs = vast.GOALS["stopped" if line.startswith("stop") else "running"]
     assert f"; {costs}; to check: vast.py show instance {number}" in last
 
 

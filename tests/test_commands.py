@@ -238,7 +238,7 @@ WRONG_SEARCHES = {
     "--limit": "--limit",
     "--storage -1": "disk size '-1': must be a number of GB, at least 0",
     "--storage nan": "disk size 'nan'",
-    "--gpu-ram 24": "gpu_ram=24",
+    "--gpu-ram 24": "gpu_ram=VALUE",
     "--raw=yes": "--raw",
 }
 

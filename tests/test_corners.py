@@ -72,3 +72,25 @@ def test_a_code_without_a_secret(run: Program, box: Sandbox, secret: object) -> 
     assert ran.status == 6
     assert ran.err.count("\n") == 1
     assert not (run.home / ".vast_tfa_secret").exists()
+
+
+@pytest.mark.parametrize("gpus", [10**400, -(10**400)])
+def test_more_gpus_than_there_are(run: Program, box: Sandbox, gpus: int) -> None:
+    offer = {"id": 1, "gpu_ram": 1.5, "num_gpus": gpus}
+    box.fault("search", "body", body={"offers": [offer]})
+    ran = run("search", "offers", "--cols", "ID,VRAM")
+    assert (ran.status, ran.out) == (0, "ID  VRAM\n 1  -\n".replace("  -", "     -"))
+
+
+@pytest.mark.parametrize("number", [None, "7", [{}]])
+def test_a_template_without_an_id(run: Program, box: Sandbox, number: object) -> None:
+    body = {"success": True, "templates": [{"id": number, "name": "x"}]}
+    box.fault("templates", "body", body=body)
+    ran = run("delete", "template", "x", "-y")
+    assert (ran.status, ran.out) == (1, "")
+    assert [call.name for call in box.calls] == ["templates"]
+
+
+@pytest.mark.parametrize(("sign", "text"), [(1, "inf"), (-1, "-inf")])
+def test_a_number_that_python_does_not_print(sign: int, text: str) -> None:
+    assert vast.format_number(sign * 10**5000, "%.1f") == text

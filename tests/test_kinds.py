@@ -3,7 +3,6 @@ request can do, so that the tests of each subject need not repeat it."""
 
 from __future__ import annotations
 
-import argparse
 import json
 from typing import Any
 
@@ -27,7 +26,7 @@ def clean(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(vast, "COMMAND_BY_NAME", dict(vast.COMMAND_BY_NAME))
 
 
-def make(name: str, kind: vast.Kind, *args: Arg, **more: Any) -> None:
+def make(name: str, kind: vast.Listing | vast.Request, *args: Arg, **more: Any) -> None:
     """Make a command of a kind."""
     vast.COMMAND_BY_NAME[name] = Command(name, "try something", kind, *args, **more)
 
@@ -183,7 +182,7 @@ def test_a_listing_with_a_query_and_something_after(run: Program, plan: Plan) ->
     make("show things", listing)
     rows = [{"id": 1, "name": "Alpha Beta"}, {"id": 2, "name": None}]
     plan("ssh_keys", json_reply(rows), last=True)
-    ran = run("show", "things", "name=alpha_beta", "-q")
+    ran = run("show", "things", "name=Alpha_Beta", "-q")
     assert ran == Ran(0, "1\n", "vast.py: 1 in all\n")
     assert run("show", "things", "ID>1", "-q").out == "2\n"
     assert run("show", "things", "nmae=x").status == 2
@@ -363,9 +362,3 @@ def test_a_request_to_the_other_host(offline: Program) -> None:
     url = ["--url", "https://example.org"]
     ran = offline("set", "thing", "7", "--dry-run", "--raw", *url)
     assert json.loads(ran.out)["url"] == "https://example.org/get_logs/"
-
-
-def test_a_kind_alone_does_nothing() -> None:
-    client = vast.Client.__new__(vast.Client)
-    with pytest.raises(NotImplementedError):
-        vast.Kind()(client, argparse.Namespace())

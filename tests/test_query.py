@@ -461,14 +461,7 @@ REFUSED = {
         "«num_gpus:»",
         "'num_gpus:' has no operator; write num_gpus=VALUE",
     ),
-    "an operator turned round": (
-        "num_gpus«=>»4",
-        "unknown operator '=>'; did you mean '>='?",
-    ),
-    "one less usual": (
-        "num_gpus «=!» 4",
-        "unknown operator '=!'; did you mean '!='?",
-    ),
+    "an operator turned round": ("num_gpus«=>»4", "unknown operator '=>'"),
     "an unknown operator": ("num_gpus«<>»4", "unknown operator '<>'"),
     "one sign too many": ("num_gpus«===»4", "unknown operator '==='"),
     "an operator for numbers": (

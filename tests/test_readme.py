@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import vast
-from conftest import Program, script_environment
+from conftest import Program, needs, script_environment
 from readme import README, generated
 from sandbox import Sandbox
 
@@ -44,6 +44,7 @@ def test_there_are_three_examples_with_jq() -> None:
     assert len(PIPED) == 3
 
 
+@needs("jq")
 @pytest.mark.parametrize("line", PIPED)
 def test_jq_example(line: str, box: Sandbox, tmp_path: Path) -> None:
     Program(tmp_path, box)(
