@@ -5518,7 +5518,7 @@ def show_newer_invoices(client: Client, args: argparse.Namespace) -> Iterator[Sh
         client.env.note(f"for more: --next-token {last['next_token']}")
 
 
-# Which field charges are summed up by; days are asked for one by one.
+# Which field charges are summed up by; over days they are spread.
 GROUPINGS = {
     "instance": "source", "label": "label", "day": "day", "template": "template_id"
 }  # fmt: skip
@@ -5530,25 +5530,32 @@ SUM_COLUMNS = (
 )
 
 
+def daily(row: Row, amount: Decimal, start: int, end: int) -> dict[str, Decimal]:
+    """Return an amount spread evenly over the days of a range that a charge covers."""
+    since, until = (as_number(str(row.get(key))) for key in ("start", "end"))
+    first = start if since is None else min(max(int(since), start), end)
+    last = end if until is None else max(min(int(until), end), first)
+    whole = last - first + 1
+    parts = {}
+    for day in range(first // DAY * DAY, last + 1, DAY):
+        seconds = min(last + 1, day + DAY) - max(first, day)
+        parts[f"{format_time(day, DATE, utc=True)}"] = amount * seconds / whole
+    return parts
+
+
 def charges_by(client: Client, by: str, start: int, end: int) -> dict[str, Decimal]:
     """Return sums of charges, the highest first, or of days in their order."""
     from decimal import Decimal
 
-    spans = [(start, end)]
-    if by == "day":  # contracts go over several: each day is asked for by itself
-        days = range(start // DAY * DAY, end + 1, DAY)
-        spans = [(max(start, day), min(end, day + DAY - 1)) for day in days]
     sums: dict[str, Decimal] = {}
-    for first, last in spans:
-        day = format_time(first, DATE, utc=True)
-        client.env.progress(f"charges from {day} on")
-        for row in newer_rows(client, "charges", first, last)[0]:
-            fields = {**with_metadata(row), "day": day}
-            name = cell(fields.get(GROUPINGS[by]), last=True)
-            amount = parse_amount(row.get("amount")) or Decimal(0)
-            sums[name] = sums.get(name, Decimal(0)) + amount
+    for row in newer_rows(client, "charges", start, end)[0]:
+        amount = parse_amount(row.get("amount")) or Decimal(0)
+        group = cell(with_metadata(row).get(GROUPINGS[by]), last=True)
+        parts = daily(row, amount, start, end) if by == "day" else {group: amount}
+        for name, part in parts.items():
+            sums[name] = sums.get(name, Decimal(0)) + part
     if by == "day":
-        return sums
+        return dict(sorted(sums.items()))
     return dict(sorted(sums.items(), key=lambda item: item[1], reverse=True))
 
 
@@ -5615,7 +5622,7 @@ BILLING_COMMANDS = (
         *LISTING_ARGS, columns=NEWER_COLUMNS,
         example="show invoices-v1 --charges -s 2026-05 -e 2026-05"),
     Command("show charges", "sum up charges: what costs the most?", show_charges,
-        Arg("--by", "instance (the default), label, day or template",
+        Arg("--by", "instance (the default), label, template, or day: spread evenly",
             Choice("grouping", *GROUPINGS), default="instance"),
         *UTC_RANGE, *LISTING_ARGS, columns=SUM_COLUMNS,
         example="show charges -s 2026-05 -e 2026-05 --by label"),
@@ -6002,7 +6009,8 @@ def generate_pdf(client: Client, args: argparse.Namespace) -> Iterator[Result | 
         load_borb()
     statement, env = fetch_statement(client, args), client.env
     user = find_user(client)
-    env.progress(f"drawing {len(statement.shown)} rows")
+    if len(statement.shown) > 2000:  # long enough to be noticed
+        env.progress(f"drawing {len(statement.shown)} rows")
     invoice = Invoice(statement, user)
     if invoice.lacking and not args.quiet:
         env.note(f"characters the PDF font lacks, shown as '?': {invoice.lacking}")

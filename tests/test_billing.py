@@ -790,7 +790,7 @@ def test_without_borb_only_the_pdf_is_not_to_be_had(
 
 
 @pytest.mark.parametrize("terminal", [True, False], ids=["terminal", "pipe"])
-def test_progress_while_it_is_drawn(
+def test_progress_over_two_thousand_rows(
     run: Program, box: Sandbox, folder: Path, terminal: bool
 ) -> None:
     row = {"type": "charge", "timestamp": NOON, "amount": 1}

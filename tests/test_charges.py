@@ -121,15 +121,37 @@ def test_sums_of_charges(run: Program, by: str) -> None:
     assert amounts == pytest.approx(expected, abs=0.01 * len(rows))
 
 
-def test_charges_by_day_are_asked_for_day_by_day(run: Program, box: Sandbox) -> None:
-    ran = run("show", "charges", "--by", "day", "-s", "2026-05-01", "-e", "2026-05-03")
-    days = [json.loads(call.query["select_filters"])["day"] for call in box.calls]
-    assert [day["gte"] for day in days] == [1777593600 + n * 86400 for n in range(3)]
-    assert {day["lte"] - day["gte"] for day in days} == {86399}
-    assert ran.status == 0
-    month = run("show", "charges", "--by", "day", "-s", "2026-08", "-e", "2026-08")
-    dates = [line.split()[0] for line in month.out.splitlines()[1:]]
-    assert dates == sorted(dates)
+def test_charges_by_day_are_spread_over_the_days_of_each(
+    run: Program, box: Sandbox
+) -> None:
+    day, first = 86400, 1777593600  # 2026-05-01
+    rows = [
+        {"start": first + day / 2, "end": first + 2.5 * day - 1, "amount": 8},
+        {"start": first - 9 * day, "end": first + day - 1, "amount": "0.5"},
+        {"start": first + day, "end": first + 99 * day, "amount": 3.0},
+        {"start": first + 2 * day, "end": None, "amount": 2, "source": "instance-7"},
+        {"start": None, "end": "x", "amount": 0.75},
+        {"start": first + 3 * day, "end": first, "amount": None},
+    ]
+    box.fault("charges", "body", times=None, body={"success": True, "results": rows})
+    words = ["show", "charges", "--by", "day", "-s", "2026-05-01", "-e", "2026-05-03"]
+    shown = json.loads(run(*words, "--raw").out)
+    assert [row["by"] for row in shown] == ["2026-05-01", "2026-05-02", "2026-05-03"]
+    assert [row["amount"] for row in shown] == pytest.approx([2.75, 5.75, 5.75])
+    assert sum(row["share"] for row in shown) == pytest.approx(1)
+    assert run(*words).err.endswith("total: 14.25 USD\n")
+    assert len(box.calls) == 2
+
+
+def test_what_last_month_cost_by_label(run: Program) -> None:
+    ran = run("show", "charges", "-s", "2026-10", "-e", "2026-11", "--by", "label")
+    first, *lines = ran.out.splitlines()
+    assert first.split() == ["Label", "$", "Share%"]
+    assert {"train", "data", "größe\\x1b[1m_名前"} <= {x.split()[0] for x in lines}
+    amounts = [float(line.split()[1]) for line in lines]
+    assert amounts == sorted(amounts, reverse=True)
+    total = f"{sum(amounts):.2f}"
+    assert float(ran.err.split()[-3]) == pytest.approx(float(total), abs=0.05)
 
 
 def test_bars_stand_on_a_terminal_only(run: Program) -> None:
@@ -146,6 +168,45 @@ def test_no_charges(run: Program, box: Sandbox) -> None:
     ran = run("show", "charges")
     assert (ran.status, ran.out) == (0, "Instance  $  Share%\n")
     assert ran.err.endswith("vast.py: total: 0.00 USD\n")
+
+
+def test_where_the_rows_go_on_is_noted(run: Program, box: Sandbox) -> None:
+    ran = run("show", "invoices-v1", "-c", *EVER, "-l", "2")
+    token = ran.err.split()[-1]
+    assert ran.err.endswith(f"vast.py: for more: --next-token {token}\n")
+    more = run("show", "invoices-v1", "-c", *EVER, "-l", "2", "-t", token, "-q")
+    both = run("show", "invoices-v1", "-c", *EVER, "-l", "4", "-q")
+    assert both.out.splitlines()[2:] == more.out.splitlines()
+    assert (both.err, len(more.out.splitlines())) == ("", 2)
+
+
+def test_columns_are_those_of_the_list(run: Program) -> None:
+    for option, start in (
+        ("-i", "ID Type Start End $(-_is_paid_in) Source Description"),
+        ("-c", "Type Start End $(-_is_paid_in) Source Endpoint Workergroup Label"),
+    ):
+        heading = run("show", "invoices-v1", option, *EVER).out.splitlines()[0]
+        assert " ".join(heading.split()).startswith(start)
+
+
+def test_the_ids_of_invoices(run: Program) -> None:
+    shown = run("show", "invoices-v1", *EVER, "-q").out.splitlines()
+    rows = json.loads(run("show", "invoices-v1", *EVER, "--raw").out)["results"]
+    assert shown == [str(row["metadata"]["invoice_id"]) for row in rows]
+
+
+def test_a_deposit(run: Program, box: Sandbox) -> None:
+    body = {"refundable_deposit": 100.0, "total_discount": 10, "discount_months": 3}
+    box.fault("deposit", "body", times=3, body={"success": True, **body})
+    lines = run("show", "deposit", "5001").out.splitlines()
+    assert [line.split() for line in lines] == [
+        ["Deposit_$", "Discount_$", "Months"],
+        ["100.00", "10.00", "3"],
+    ]
+    assert json.loads(run("show", "deposit", "5001", "--raw").out) == [
+        {"success": True, **body}
+    ]
+    assert run("show", "deposit", "5001", "-q").out == "100.0\n"
 
 
 def test_the_deposit_of_an_instance_that_is_gone(run: Program) -> None:
