@@ -5621,7 +5621,7 @@ BILLING_COMMANDS = (
             Choice("format", "table", "tree"), default="table"),
         *LISTING_ARGS, columns=NEWER_COLUMNS,
         example="show invoices-v1 --charges -s 2026-05 -e 2026-05"),
-    Command("show charges", "sum up charges: what costs the most?", show_charges,
+    Command("show charges", "sum up charges, to see what costs the most", show_charges,
         Arg("--by", "instance (the default), label, template, or day: spread evenly",
             Choice("grouping", *GROUPINGS), default="instance"),
         *UTC_RANGE, *LISTING_ARGS, columns=SUM_COLUMNS,
