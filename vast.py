@@ -112,7 +112,7 @@ class VastError(Exception):
     """The service refused; subclasses are whatever else ends a command with one line.
 
     `slug` names the kind of error for `--raw`; `http` is the status of the response,
-    None when there was none; `reply` is the response if it was JSON.
+    None when there was none; `reply` is the response, decoded if it was JSON.
     """
 
     status = ExitStatus.REFUSED
@@ -765,6 +765,16 @@ def end_date(text: str) -> int:
     return parse_date(text, last=True)
 
 
+def utc_start(text: str) -> int:
+    """Parse a date, from its first second in UTC on, as unix seconds."""
+    return parse_date(text, utc=True)
+
+
+def utc_end(text: str) -> int:
+    """Parse a date, up to its last second in UTC, as unix seconds."""
+    return parse_date(text, last=True, utc=True)
+
+
 def format_time(
     seconds: object, format: str = "%Y-%m-%d %H:%M:%S %Z", utc: bool = False
 ) -> str | None:
@@ -1143,13 +1153,11 @@ class Call:
         exact: bool = False,
         secrets: Iterable[str] = (),
         serverless: bool = False,
-        needs_key: bool = True,
     ) -> None:
         self.method, self.path, self.body, self.params = method, path, body, params
         self.read, self.once = read or method == "GET", once
         self.doubt, self.proof, self.exact = doubt, proof, exact
         self.secrets, self.serverless = frozenset(secrets), serverless
-        self.needs_key = needs_key
 
     def endpoint(self) -> str:
         """Return what a rate limit counts: the method, and the path without its ids."""
@@ -1369,10 +1377,10 @@ class Client:
         if self.dry_run:
             from urllib.parse import urlencode
 
-            query = "?" + urlencode(call.params) if call.params else ""
-            raise DryRun(call, base + call.path + query)
-        if call.needs_key:
-            self.key = self.key or find_key(self.given_key, self.env)
+            query = urlencode(call.params or {})
+            mark = "&" if "?" in call.path else "?"
+            raise DryRun(call, base + call.path + (mark + query if query else ""))
+        self.key = self.key or find_key(self.given_key, self.env)
         for name in CA_BUNDLES:
             path = self.env.environ.get(name)
             if path and not os.path.exists(path):
@@ -1767,10 +1775,8 @@ SCHEDULES = {"HOURLY": ("*", "*"), "DAILY": ("*", "0"), "WEEKLY": ("0", "0")}
 SCHEDULE_ARGS = (
     Arg("--schedule", "do it HOURLY, DAILY or WEEKLY from now on, and not now",
         Choice("schedule", *SCHEDULES), wire=""),
-    Arg("--start_date", "first day of a schedule, UTC (today)",
-        lambda text: parse_date(text, utc=True), wire=""),
-    Arg("--end_date", "end of a schedule, UTC (after 7 days)",
-        lambda text: parse_date(text, last=True, utc=True), wire=""),
+    Arg("--start_date", "first day of a schedule, UTC (today)", utc_start, wire=""),
+    Arg("--end_date", "end of a schedule, UTC (after 7 days)", utc_end, wire=""),
     Arg("--day", "day of a WEEKLY schedule: 0 (Sunday, the default) to 6", wire=""),
     Arg("--hour", "hour of a DAILY or WEEKLY schedule: 0 (default) to 23", wire=""),
 )  # fmt: skip
@@ -1809,6 +1815,11 @@ def given(declared: Iterable[Arg], args: argparse.Namespace) -> Row:
         if arg.wire and not arg.stands_for and value is not None and value is not False:
             found[arg.wire] = value
     return found
+
+
+def no_change() -> UsageError:
+    """Return the error for an update that would change nothing."""
+    return UsageError("nothing to update; give an option, see --help")
 
 
 def ids_of(args: argparse.Namespace) -> list[Any]:
@@ -2874,7 +2885,7 @@ def explain_nothing(
     if not wanted:
         return
     try:
-        reply = client.send(Call("GET", "/api/v0/gpu_names/unique/", needs_key=False))
+        reply = client.send(Call("GET", "/api/v0/gpu_names/unique/"))
         names = [str(name) for name in reply.get("gpu_names") or ()]
     except (VastError, AttributeError, TypeError):
         return
@@ -3223,6 +3234,8 @@ def check_rental(args: argparse.Namespace) -> None:
     if args.create_volume is not None and args.link_volume is not None:
         msg = "--create-volume and --link-volume cannot be used together"
         raise UsageError(msg)
+    if args.max_price is not None and args.template_hash and args.disk is None:
+        raise UsageError("--max-price needs --disk: the template's disk is not known")
     volume = args.create_volume or args.link_volume
     if bool(volume) != bool(args.mount_path):
         raise UsageError("a volume needs --mount-path, and --mount-path needs a volume")
@@ -3516,7 +3529,7 @@ def needs_a_change(client: Client, args: argparse.Namespace) -> None:
     """Refuse an update that would change nothing. Raises UsageError."""
     options = ("image", "template_id", "template_hash_id", "args", "env", "onstart")
     if all(getattr(args, name) is None for name in options):
-        raise UsageError("nothing to update; give an option, see --help")
+        raise no_change()
 
 
 def bid_words(client: Client, args: argparse.Namespace) -> None:
@@ -4382,7 +4395,7 @@ def update_template(client: Client, args: argparse.Namespace) -> Iterator[Shown]
     """Change what options name of a template, and send the rest as it was."""
     changes = template_changes(client, args)
     if not changes and not login_mode(args, {}):
-        raise UsageError("nothing to update; give an option, see --help")
+        raise no_change()
     row = the_template(client, args)
     now = {key: row[key] for key in TEMPLATE_KEYS if row.get(key) is not None}
     body = {**now, **changes, **login_mode(args, row)}
@@ -4861,9 +4874,7 @@ class Earnings(Listing):
             args.start_date = args.end_date - 29
         if args.start_date > min(today, args.end_date):
             raise UsageError("the start date is after the end date or in the future")
-        call = self.call(args)
-        call.params = {"owner": "me", **(call.params or {})}
-        reply = client.send(call)
+        reply = client.send(self.call(args))
         rows = [*rows_of(reply, "per_day"), *rows_of(reply, "per_machine")]
         kept = {name: reply.get(name) for name in EARNINGS}
         sums = kept["summary"] if isinstance(kept["summary"], dict) else {}
@@ -5136,11 +5147,11 @@ HOSTING_COMMANDS = (
         Arg("--ignore-requirements", "exit with 0 even if one is not met", bool),
         example="self-test machine 12345"),
     Command("show earnings", "show what your machines earned by day and machine",
-        Earnings("GET /api/v0/users/me/machine-earnings", EARNING_COLUMNS),
+        Earnings("GET /api/v0/users/me/machine-earnings?owner=me", EARNING_COLUMNS),
         Arg("-s --start_date", "first day, UTC: 2026-02-03, 2026-02 (29 days ago)",
-            lambda text: parse_date(text, utc=True) // DAY, wire="sday"),
+            lambda text: utc_start(text) // DAY, wire="sday"),
         Arg("-e --end_date", "last day, UTC (today)",
-            lambda text: parse_date(text, last=True, utc=True) // DAY, wire="eday"),
+            lambda text: utc_end(text) // DAY, wire="eday"),
         Arg("-m --machine_id", "only of this machine", identifier, wire="machid"),
         example="show earnings -s 2026-01 -e 2026-03"),
     Command("show gpu-metrics", "show supply, demand and prices of GPU models",
@@ -5590,11 +5601,9 @@ BILLS_ARGS = (
     Arg("-p --only_credits", "only payments", bool),
 )
 UTC_RANGE = (
-    Arg("-s --start-date", "first day in UTC, or unix seconds",
-        lambda text: parse_date(text, utc=True)),
-    Arg("-e --end-date", "last day in UTC, included, or unix seconds",
-        lambda text: parse_date(text, last=True, utc=True)),
-)  # fmt: skip
+    Arg("-s --start-date", "first day in UTC, or unix seconds", utc_start),
+    Arg("-e --end-date", "last day in UTC, included, or unix seconds", utc_end),
+)
 INVOICE_TYPES = Choice("invoice type", "transfers=transfer", "stripe=stripe_payments",
     "bitpay", "coinbase", "crypto.com", "reserved=instance_prepay",
     "payout-paypal=paypal_manual", "payout-wise=wise_manual")  # fmt: skip
@@ -5613,10 +5622,11 @@ BILLING_COMMANDS = (
         Arg("-ct --charge-type", "only instance, volume or serverless", CHARGE_TYPES,
             append=True),
         *UTC_RANGE,
-        Arg("-l --limit", "rows in all (all)", number("limit", least=1, whole=True)),
-        Arg("-t --next-token", "go on where a response with this token ended"),
+        Arg("-l --limit", "maximum number of rows (default: all)",
+            number("limit", least=1, whole=True)),
+        Arg("-t --next-token", "continue after the page that had this token"),
         Arg("--latest-first", "the latest rows first", bool),
-        Arg("-v --verbose", "with what each row is made up of", bool),
+        Arg("-v --verbose", "show the items of each row", bool),
         Arg("-f --format", "table, or tree: serverless charges by endpoint",
             Choice("format", "table", "tree"), default="table"),
         *LISTING_ARGS, columns=NEWER_COLUMNS,
@@ -6471,7 +6481,7 @@ ACCOUNT_COMMANDS = (
             once=True, proof="session_key", prepare=ask_for_code, after=save_session,
             look="tfa status"),
         Arg("-c --code", "the code; if missing or -, it is asked for", secret=True),
-        Arg("-bc --backup-code", "a backup code in its place, or -", secret=True),
+        Arg("-bc --backup-code", "a backup code instead, or -", secret=True),
         Arg("-t --method-type", "email, sms or totp; by default as the code was sent",
             Choice("method", "email", "sms", "totp"), wire="tfa_method"),
         Arg("-id --method-id", "id, see tfa status", identifier, wire="tfa_method_id"),
@@ -6561,16 +6571,16 @@ WORKERS = number("number of workers", least=0, whole=True)
 SECONDS = number("time", "seconds", 0)
 ENDPOINT_ARGS = (
     Arg("--endpoint_name", "name of the endpoint"),
-    Arg("--min_load", "load per second that workers run for anyway (new: 0)", LOAD),
-    Arg("--min_cold_load", "the same, by workers that may be cold (new: 0)", LOAD),
-    Arg("--target_util", "share of the capacity to use, 0 to 1 (new: 0.9)",
+    Arg("--min_load", "minimum load to keep capacity for (initially 0)", LOAD),
+    Arg("--min_cold_load", "minimum load to keep cold capacity for (0)", LOAD),
+    Arg("--target_util", "target utilization, 0 to 1 (initially 0.9)",
         number("share", "0..1", 0, 1)),
-    Arg("--cold_mult", "capacity with cold workers, as a multiple (new: 2.5)", LOAD),
-    Arg("--cold_workers", "number of workers kept without load (new: 5)", WORKERS),
-    Arg("--max_workers", "highest number of workers (new: 20)", WORKERS),
-    Arg("--max_queue_time", "seconds that a request may wait", SECONDS),
-    Arg("--target_queue_time", "seconds that a request should wait", SECONDS),
-    Arg("--inactivity_timeout", "seconds without load until no worker is left; below 0:"
+    Arg("--cold_mult", "cold capacity, as a multiple of the load (2.5)", LOAD),
+    Arg("--cold_workers", "minimum number of cold workers (initially 5)", WORKERS),
+    Arg("--max_workers", "maximum number of workers (initially 20)", WORKERS),
+    Arg("--max_queue_time", "maximum seconds that a request may queue", SECONDS),
+    Arg("--target_queue_time", "target for the seconds that a request queues", SECONDS),
+    Arg("--inactivity_timeout", "seconds without load before scaling to zero; below 0:"
         " never", number("time", "seconds")),
 )  # fmt: skip
 STATE_ARG = Arg("--endpoint_state", "active, suspended or stopped",
@@ -6593,7 +6603,7 @@ SIGNS = {"eq": "=", "neq": "!=", "gt": ">", "gte": ">=", "lt": "<", "lte": "<=",
 def needs_an_option(client: Client, args: argparse.Namespace) -> None:
     """Refuse an update that would change nothing. Raises UsageError."""
     if not given((*ENDPOINT_ARGS, STATE_ARG, *WORKERGROUP_ARGS), args):
-        raise UsageError("nothing to update; give an option, see --help")
+        raise no_change()
 
 
 def search_value(value: Any, factor: float) -> str:
@@ -7456,14 +7466,13 @@ def curl(dry: DryRun, env: Environment) -> str:
 
     call = dry.call
     parts = ["curl", "-sS", "-X", call.method, quote(dry.url)]
-    if call.needs_key:
-        paths = (session_file(env.environ), *key_files(env.environ))
-        saved = next(filter(os.path.isfile, paths), "")
-        key = "$VAST_API_KEY"
-        if saved and not env.environ.get("VAST_API_KEY"):
-            inside = saved.removeprefix(f"{home(env.environ)}/")
-            key = f"$(cat {'~/' * (inside != saved)}{quote(inside)})"
-        parts += ["-H", f'"Authorization: Bearer {key}"']
+    paths = (session_file(env.environ), *key_files(env.environ))
+    saved = next(filter(os.path.isfile, paths), "")
+    key = "$VAST_API_KEY"
+    if saved and not env.environ.get("VAST_API_KEY"):
+        inside = saved.removeprefix(f"{home(env.environ)}/")
+        key = f"$(cat {'~/' * (inside != saved)}{quote(inside)})"
+    parts += ["-H", f'"Authorization: Bearer {key}"']
     if call.body is not None:
         parts += ["-H", "'Content-Type: application/json'"]
         parts += ["-d", quote(json.dumps(masked_body(call)))]

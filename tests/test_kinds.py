@@ -36,6 +36,8 @@ def body(box: Sandbox) -> Any:
     return box.calls[-1].body
 
 
+DRY = ("--dry-run", "--raw")
+
 # --- listings
 
 
@@ -147,6 +149,15 @@ def test_arguments_of_a_listing_are_its_query(
     assert box.calls[-1].query == {"type": "a b&c", "all": "True"}
     assert run("show", "things", "5").status == 0
     assert box.calls[-1].query == {}
+
+
+def test_a_path_with_a_query_of_its_own(offline: Program) -> None:
+    made = Listing(f"GET {KEYS}?owner=me", COLUMNS)
+    make("show things", made, Arg("--since", wire="day"))
+    url = json.loads(offline("show", "things", "--since", "a&b", *DRY).out)["url"]
+    assert url.endswith(f"{KEYS}?owner=me&day=a%26b")
+    url = json.loads(offline("show", "things", *DRY).out)["url"]
+    assert url.endswith(f"{KEYS}?owner=me")
 
 
 def test_a_path_is_escaped(offline: Program) -> None:

@@ -339,3 +339,13 @@ def test_two_instances_with_the_label_of_a_lost_rental(
     assert ran.status == 6
     listed = " ".join(map(str, numbers))
     assert f"instances {listed} with label 'x' have started since" in one_line(ran)
+
+
+def test_the_most_to_pay_needs_the_disk_that_is_paid_for(
+    run: Program, box: Sandbox
+) -> None:
+    """A template's disk is not known here, and it is part of the price."""
+    words = "--template_hash", "0" * 32, "--max-price", "5"
+    ran = run("create", "instance", str(an_offer(box)), *words)
+    assert (ran.status, box.calls) == (2, [])
+    assert "--max-price needs --disk" in ran.err
