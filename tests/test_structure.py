@@ -420,7 +420,7 @@ def test_the_inline_metadata_are_the_requirements() -> None:
 # argument; the rest is run as a command line. Its last line on stderr is the count.
 COUNT = """\
 import importlib, json, sys
-import argparse, enum, json, os, re, signal, time
+import argparse, enum, functools, gc, json, os, re, signal, time
 before = {*sys.modules, "vast", "__future__"}
 modules, *words = sys.argv[1:]
 for name in modules.split():
