@@ -8,6 +8,7 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,6 +21,7 @@ import vast  # noqa: E402
 from sandbox import FAULTS, Answer, Sandbox  # noqa: E402
 
 Plan = Callable[..., None]
+Sent = tuple[str, str, Any]  # method, path and body of a request
 
 
 class Ran(NamedTuple):
@@ -184,12 +186,28 @@ def names(box: Sandbox) -> list[str]:
     return [seen.name for seen in box.calls]
 
 
+def sent(box: Sandbox) -> list[Sent]:
+    """Return the requests that came in: method, path and body."""
+    return [(seen.method, seen.path, seen.body) for seen in box.calls]
+
+
 def one_line(ran: Ran) -> str:
     """Return the only line on stderr of a run that shows nothing."""
     assert ran.out == ""
     assert ran.err.count("\n") == 1
     assert ran.err.startswith("vast.py: ")
     return ran.err
+
+
+def complaint(ran: Ran, status: int) -> str:
+    """Return the only message of a run that ended so and showed nothing."""
+    assert ran.status == status
+    return one_line(ran).removeprefix("vast.py: ").rstrip("\n")
+
+
+def unix(text: str) -> int:
+    """Return the unix seconds of an ISO date with an offset."""
+    return int(datetime.fromisoformat(text).timestamp())
 
 
 def needs(*programs: str) -> pytest.MarkDecorator:

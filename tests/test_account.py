@@ -16,7 +16,7 @@ import pytest
 
 import vast
 from cases import CHANGE, ONCE, READ, Case, fill
-from conftest import Plan, Program, Ran, names, one_line, script_environment
+from conftest import Plan, Program, Ran, names, one_line, script_environment, sent
 from market_account import CODES, account, expire_sessions, reshape, secret_text
 from sandbox import KEY, Market, Row, Sandbox, json_reply, text_reply
 
@@ -29,11 +29,6 @@ PERMISSIONS: Row = {
     }
 }
 NO_KEY = {"VAST_API_KEY": None}
-
-
-def sent(box: Sandbox) -> list[tuple[str, str, Any]]:
-    """Return the requests that came in: method, path and body."""
-    return [(call.method, call.path, call.body) for call in box.calls]
 
 
 def mode(path: Path) -> int:

@@ -16,11 +16,10 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from test_commands import complaint, sent
-from test_hosting import BERLIN, in_zone, unix
+from test_hosting import BERLIN, in_zone
 
 import vast
-from conftest import Program, Ran, Stream, script_environment
+from conftest import Program, Ran, Stream, complaint, script_environment, sent, unix
 from sandbox import Row, Sandbox
 
 PACIFIC = "PST8PDT,M3.2.0,M11.1.0"

@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_commands import PLAIN_RENTAL, complaint, free_offer, rent, sent
+from test_commands import PLAIN_RENTAL, rent
 
 import vast
 from cases import Case, fill, load
-from conftest import Clock, Program, Ran, script_environment
+from conftest import Clock, Program, Ran, an_offer, complaint, script_environment, sent
 from sandbox import BROKEN_IMAGE, Row, Sandbox
 
 CASES = load()
@@ -364,7 +364,7 @@ def stage(run: Program, box: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Progra
     market.machines[12345] = replace(own, hardware=hardware, terms=dict(own.terms))
     rent(box)
     for number in (1234, 1235):
-        offer = market.offers.pop(free_offer(box))
+        offer = market.offers.pop(an_offer(box))
         market.offers[number] = replace(offer, row={**offer.row, "id": number})
     monkeypatch.chdir(run.home)
     (run.home / ".ssh").mkdir()
@@ -488,7 +488,7 @@ MISTAKES = {
 
 @pytest.mark.parametrize("line", MISTAKES)
 def test_a_mistake_is_understood(run: Program, box: Sandbox, line: str) -> None:
-    assert MISTAKES[line] in complaint(run(*shlex.split(line)), 2)
+    assert MISTAKES[line] in complaint(run(*shlex.split(line)), 2) + "\n"
     assert not box.calls
 
 
@@ -507,7 +507,7 @@ OTHER_NAMES = {
 @pytest.mark.parametrize("typed", OTHER_NAMES)
 def test_a_name_that_others_use(offline: Program, typed: str) -> None:
     error = complaint(offline(*typed.split(), "5001"), 2)
-    assert error.endswith(f"; did you mean '{OTHER_NAMES[typed]}'?\n")
+    assert error.endswith(f"; did you mean '{OTHER_NAMES[typed]}'?")
 
 
 def test_a_colon_for_an_operator_is_understood(run: Program, box: Sandbox) -> None:
@@ -606,7 +606,7 @@ def test_two_spellings(run: Program, box: Sandbox, pair: tuple[str, str]) -> Non
 def test_values_that_look_like_options(
     run: Program, box: Sandbox, words: list[str], key: str, value: object
 ) -> None:
-    offer = str(free_offer(box))
+    offer = str(an_offer(box))
     assert run("create", "instance", offer, "--image", "x", *words).status == 0
     assert box.calls[0].body[key] == value
 
@@ -827,7 +827,7 @@ TODAY: dict[str, Row] = {
 
 @pytest.mark.parametrize("line", TODAY)
 def test_the_options_of_today(run: Program, box: Sandbox, line: str) -> None:
-    offer = str(free_offer(box))
+    offer = str(an_offer(box))
     ran = run(
         "create", "instance", offer, "--image", "example/image", *shlex.split(line)
     )
@@ -839,7 +839,7 @@ def test_the_options_of_today(run: Program, box: Sandbox, line: str) -> None:
 
 @pytest.mark.parametrize("option", ["--ssh", "--direct"])
 def test_no_login_with_args_is_noted(run: Program, box: Sandbox, option: str) -> None:
-    words = ["create", "instance", str(free_offer(box)), "--image", "x", option]
+    words = ["create", "instance", str(an_offer(box)), "--image", "x", option]
     ran = run(*words, "--args")
     assert box.calls[0].body["runtype"] == "args"
     note = "vast.py: --ssh and --direct have no effect with --args"
@@ -847,7 +847,7 @@ def test_no_login_with_args_is_noted(run: Program, box: Sandbox, option: str) ->
 
 
 def test_a_template_needs_no_image(run: Program, box: Sandbox) -> None:
-    offer = str(free_offer(box))
+    offer = str(an_offer(box))
     assert run("create", "instance", offer, "--template_hash", "abc").status == 0
     assert box.calls[0].body == {"client_id": "me", "template_hash_id": "abc"}
 
@@ -904,7 +904,7 @@ RENT = "create instance {offer} --image x --wait"
 
 def waited(program: Program, line: str, **settings: Any) -> Ran:
     """Run a line with `--wait`; {offer} is a free one."""
-    line = line.replace("{offer}", str(free_offer(market(program))))
+    line = line.replace("{offer}", str(an_offer(market(program))))
     return program(*line.split(), **settings)
 
 

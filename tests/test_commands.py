@@ -16,10 +16,8 @@ from typing import Any
 import pytest
 
 import vast
-from conftest import Clock, Program, Ran, Stream
+from conftest import Clock, Program, Ran, Sent, Stream, an_offer, complaint, sent
 from sandbox import Row, Sandbox
-
-Sent = tuple[str, str, Any]
 
 OFFER_HEADINGS = (
     "ID CUDA N Model PCIE cpu_ghz vCPUs RAM VRAM Disk $/hr DLP DLP/$ score NV_Driver"
@@ -31,31 +29,12 @@ INSTANCE_HEADINGS = (
 ).split()
 
 
-def sent(box: Sandbox) -> list[Sent]:
-    """Return the requests that came in: method, path and body."""
-    return [(call.method, call.path, call.body) for call in box.calls]
-
-
-def free_offer(box: Sandbox) -> int:
-    """Return the id of an offer that can be rented."""
-    offers = box.market.offers.items()
-    return next(id for id, offer in offers if not offer.rental and not offer.odd)
-
-
 def rent(box: Sandbox, number: int = 5001, **body: Any) -> int:
     """Rent an offer without the program; return the id of the instance."""
     order = {"image": "example/image", "disk": 10.0, "runtype": "ssh", **body}
     market = box.market
-    offer = market.offers[free_offer(box)]
+    offer = market.offers[an_offer(box)]
     return market.rent(offer, order, number, market.user["id"]).id
-
-
-def complaint(ran: Ran, status: int) -> str:
-    """Return the only line on stderr of a run that ended so and printed nothing."""
-    assert (ran.status, ran.out) == (status, "")
-    assert ran.err.startswith("vast.py: ")
-    assert ran.err.count("\n") == 1
-    return ran.err
 
 
 @pytest.fixture
@@ -471,7 +450,7 @@ RENTALS: dict[str, Row] = {
 @pytest.mark.parametrize("line", RENTALS)
 def test_what_a_rental_sends(run: Program, box: Sandbox, line: str) -> None:
     rent(box, 5000)
-    offer = str(free_offer(box))
+    offer = str(an_offer(box))
     words = ["create", "instance", offer, "--image", "example/image"]
     ran = run(*words, *shlex.split(line))
     assert (ran.status, ran.out) == (0, "Created instance 5001\n")
@@ -483,7 +462,7 @@ def test_what_a_rental_sends(run: Program, box: Sandbox, line: str) -> None:
 
 def test_a_copy_needs_no_image(run: Program, box: Sandbox, instance: int) -> None:
     box.market.ids = iter([5009])  # type: ignore[assignment]
-    offer = str(free_offer(box))
+    offer = str(an_offer(box))
     ran = run("create", "instance", offer, "--create-from", str(instance))
     assert ran[:2] == (0, "Created instance 5009\n")
     assert box.calls[0].body == {
@@ -499,7 +478,7 @@ def test_the_text_of_the_onstart_file_is_sent(
 ) -> None:
     script = tmp_path / "start up.sh"
     script.write_text("#!/bin/sh\necho 'Łódź'\n")
-    offer = str(free_offer(box))
+    offer = str(an_offer(box))
     run("create", "instance", offer, "--image", "x", "--onstart", str(script))
     assert box.calls[0].body["onstart"] == "#!/bin/sh\necho 'Łódź'\n"
 
@@ -516,7 +495,7 @@ def test_the_text_of_the_onstart_file_is_sent(
 def test_the_notes_about_what_was_rented(
     run: Program, box: Sandbox, options: list[str], kind: str
 ) -> None:
-    offer = str(free_offer(box))
+    offer = str(an_offer(box))
     ran = run("create", "instance", offer, "--image", "x", "--disk", "40", *options)
     assert ran.out == "Created instance 5001\n"
     price = box.market.own_rows()[0]["dph_total"]
@@ -528,14 +507,14 @@ def test_the_notes_about_what_was_rented(
 
 
 def test_a_raw_rental_is_the_reply_without_its_key(run: Program, box: Sandbox) -> None:
-    offer = str(free_offer(box))
+    offer = str(an_offer(box))
     ran = run("create", "instance", offer, "--image", "x", "--raw")
     assert ran.out == '{"new_contract": 5001, "success": true}\n'
     assert "instance_api_key" not in ran.err
 
 
 def test_a_disk_that_is_too_small(run: Program, box: Sandbox) -> None:
-    offer = str(free_offer(box))
+    offer = str(an_offer(box))
     ran = run("create", "instance", offer, "--image", "x", "--disk", "7.5")
     rule = "must be a number of GB, at least 8"
     assert f"invalid disk size '7.5': {rule};" in complaint(ran, 2)
@@ -543,7 +522,7 @@ def test_a_disk_that_is_too_small(run: Program, box: Sandbox) -> None:
 
 
 def test_options_after_args_are_noted(run: Program, box: Sandbox) -> None:
-    offer = str(free_offer(box))
+    offer = str(an_offer(box))
     words = ["create", "instance", offer, "--image", "x"]
     ran = run(*words, "--args", "sh", "--raw", "--label=x", "-h", "--other")
     assert (ran.status, ran.out) == (0, "Created instance 5001\n")
@@ -598,7 +577,7 @@ def test_a_wrong_rental_sends_nothing(
 
 @pytest.mark.parametrize("options", [[], ["--raw"]])
 def test_a_taken_offer(run: Program, box: Sandbox, options: list[str]) -> None:
-    offer = str(free_offer(box))
+    offer = str(an_offer(box))
     rent(box)
     ran = run("create", "instance", offer, "--image", "x", *options)
     assert (ran.status, ran.out, len(box.calls)) == (1, "", 1)
@@ -926,7 +905,7 @@ def test_a_home_that_cannot_be_written(offline: Program) -> None:
     (offline.home / "file").write_text("")
     home = str(offline.home / "file")
     error = complaint(offline("set", "api-key", NEW_KEY, env={"HOME": home}), 2)
-    assert error.startswith(f"vast.py: cannot write {home}/.vast_api_key: ")
+    assert error.startswith(f"cannot write {home}/.vast_api_key: ")
     assert NEW_KEY not in error
 
 
@@ -977,7 +956,7 @@ def test_where_the_key_is_found(
 
 def test_no_key(offline: Program, box: Sandbox) -> None:
     error = complaint(offline("show", "user", "--url", box.url), 4)
-    assert error == f"vast.py: no API key; {KEY_HINT}\n"
+    assert error == f"no API key; {KEY_HINT}"
     assert not box.calls
 
 

@@ -5,14 +5,11 @@ from __future__ import annotations
 import json
 import shlex
 import time
-from datetime import datetime
 
 import pytest
 
-from conftest import Program, Ran, one_line
+from conftest import Program, Ran, Sent, one_line, sent, unix
 from sandbox import Row, Sandbox
-
-Sent = tuple[str, str, object]
 
 HEADINGS = (
     "ID N Model Disk hostname driver R status IP listed gpu_$/h bid_$/h up_$/GB"
@@ -25,16 +22,6 @@ BERLIN = "CET-1CEST,M3.5.0,M10.5.0/3"
 def same_time(box: Sandbox, run: Program) -> None:
     """Make it the same time in the market as for the program."""
     box.market.origin += run.clock.time - box.market.now()
-
-
-def sent(box: Sandbox) -> list[Sent]:
-    """Return the requests that came in: method, path and body."""
-    return [(call.method, call.path, call.body) for call in box.calls]
-
-
-def unix(text: str) -> int:
-    """Return the unix seconds of an ISO date with an offset."""
-    return int(datetime.fromisoformat(text).timestamp())
 
 
 def in_zone(monkeypatch: pytest.MonkeyPatch, zone: str) -> None:

@@ -6,7 +6,6 @@ from __future__ import annotations
 import json
 import shlex
 import time
-from datetime import datetime
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -14,7 +13,7 @@ import pytest
 from cases_hosting import CASES
 
 from cases import Case, fill
-from conftest import Program, Ran, names, one_line
+from conftest import Program, Ran, names, one_line, unix
 from market_account import account, reshape
 from sandbox import Row, Sandbox
 
@@ -33,11 +32,6 @@ def berlin(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make Berlin's the local time, in POSIX's notation, which needs no database."""
     monkeypatch.setenv("TZ", BERLIN)
     time.tzset()
-
-
-def unix(text: str) -> int:
-    """Return the unix seconds of an ISO date with an offset."""
-    return int(datetime.fromisoformat(text).timestamp())
 
 
 def bodies(box: Sandbox) -> list[Any]:

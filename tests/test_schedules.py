@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import vast
-from conftest import Program, Ran
+from conftest import Program, complaint, names
 from sandbox import FAULTS, Row, Sandbox, json_reply
 
 JOBS = "/api/v0/commands/schedule_job/"
@@ -31,23 +31,10 @@ COMMANDS: dict[str, tuple[str, str, Row]] = {
 }  # fmt: skip
 
 
-def names(box: Sandbox) -> list[str]:
-    """The names of the calls that came in."""
-    return [seen.name for seen in box.calls]
-
-
 def jobs(box: Sandbox) -> dict[int, Row]:
     """The scheduled jobs as the service has them."""
     rows: dict[int, Row] = box.market.stores["scheduled_jobs"].rows
     return rows
-
-
-def complaint(ran: Ran, status: int) -> str:
-    """The one line on stderr of a run that ended so and put nothing on stdout."""
-    assert (ran.status, ran.out) == (status, "")
-    assert ran.err.startswith("vast.py: ")
-    assert ran.err.count("\n") == 1
-    return ran.err.removeprefix("vast.py: ").rstrip("\n")
 
 
 def rent(box: Sandbox, number: int) -> None:

@@ -11,33 +11,19 @@ import pytest
 from cases_serverless import CASES, FILTERS
 
 import vast
-from conftest import Program, Ran, Stream
+from conftest import Program, Ran, Stream, complaint, sent
 from market_account import account
 from sandbox import Row, Sandbox
 
-Sent = tuple[str, str, Any]
 ENDPOINT_LOGS, WORKERS = "/get_endpoint_logs/", "/get_endpoint_workers/"
 STILL_THERE = (
     "vast.py: instances of workers may live on and cost money; see show instances\n"
 )
 
 
-def sent(box: Sandbox) -> list[Sent]:
-    """The requests that came in: method, path and body."""
-    return [(call.method, call.path, call.body) for call in box.calls]
-
-
 def reshape(box: Sandbox, what: str, shape: str) -> None:
     """Has the market answer in another of the shapes that are in doubt."""
     account(box.market).shapes[what] = shape
-
-
-def complaint(ran: Ran, status: int) -> str:
-    """The one line on stderr of a run that ended so and put nothing on stdout."""
-    assert (ran.status, ran.out) == (status, "")
-    assert ran.err.startswith("vast.py: ")
-    assert ran.err.count("\n") == 1
-    return ran.err.removeprefix("vast.py: ").rstrip("\n")
 
 
 def store(box: Sandbox, name: str) -> dict[Any, Row]:

@@ -11,29 +11,16 @@ import pytest
 from cases_storage import SPACE, with_increase, with_job, with_volume
 
 import market_renting
-from conftest import Program, Ran
+from conftest import Program, complaint, names
 from sandbox import Row, Sandbox
 
 VOLUMES = "/api/v0/volumes/"
-
-
-def names(box: Sandbox) -> list[str]:
-    """The names of the calls that came in."""
-    return [seen.name for seen in box.calls]
 
 
 def volumes(box: Sandbox) -> dict[int, Row]:
     """The user's volumes as the service has them."""
     rows: dict[int, Row] = box.market.stores["volumes"].rows
     return rows
-
-
-def complaint(ran: Ran, status: int) -> str:
-    """The one line on stderr of a run that ended so and put nothing on stdout."""
-    assert (ran.status, ran.out) == (status, "")
-    assert ran.err.startswith("vast.py: ")
-    assert ran.err.count("\n") == 1
-    return ran.err.removeprefix("vast.py: ").rstrip("\n")
 
 
 def rent(box: Sandbox, machine: int | None = None, number: int = 5001) -> int:

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import pytest
 
-from conftest import Plan, Program, Ran, names, one_line
+from conftest import Plan, Program, Ran, names, one_line, sent
 from market_account import MEMBER, TEAM_OWNER, account, reshape
 from sandbox import Row, Sandbox, json_reply
 
@@ -17,11 +17,6 @@ TEAM = "/api/v0/team/"
 ODD_NAME = "dev/ops 100% 名前"  # that of role 4
 DEV: Row = {"api": {"instance_read": {}}}
 REQUIRED = "vast.py: there is no terminal to confirm this on; use -y\n"
-
-
-def sent(box: Sandbox) -> list[tuple[str, str, Any]]:
-    """Return the requests that came in: method, path and body."""
-    return [(call.method, call.path, call.body) for call in box.calls]
 
 
 def role_names(box: Sandbox) -> list[str]:

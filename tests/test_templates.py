@@ -13,7 +13,7 @@ from cases_storage import CASES as STORAGE_CASES
 from cases_templates import CASES as TEMPLATE_CASES
 
 import vast
-from conftest import Program, Ran
+from conftest import Program, Ran, complaint, names
 from sandbox import Row, Sandbox
 
 TEMPLATES = "/api/v0/template/"
@@ -21,23 +21,10 @@ OWN = 330005  # the only template of the user's
 CASES = {**TEMPLATE_CASES, **STORAGE_CASES}
 
 
-def names(box: Sandbox) -> list[str]:
-    """The names of the calls that came in."""
-    return [seen.name for seen in box.calls]
-
-
 def stored(box: Sandbox, number: int = OWN) -> Row:
     """A template as the service has it."""
     row: Row = box.market.stores["templates"].rows[number]
     return row
-
-
-def complaint(ran: Ran, status: int) -> str:
-    """The one line on stderr of a run that ended so and put nothing on stdout."""
-    assert (ran.status, ran.out) == (status, "")
-    assert ran.err.startswith("vast.py: ")
-    assert ran.err.count("\n") == 1
-    return ran.err.removeprefix("vast.py: ").rstrip("\n")
 
 
 def selected(box: Sandbox) -> Any:
