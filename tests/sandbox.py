@@ -329,15 +329,17 @@ class Sandbox:
         self.market.url = self.url
 
     def __enter__(self) -> Sandbox:
-        # The interval is how long a shutdown may take.
-        serve = threading.Thread(target=self.server.serve_forever, args=[0.01])
-        serve.daemon = True
-        serve.start()
+        self.thread = threading.Thread(target=self.server.serve, daemon=True)
+        self.thread.start()
         return self
 
     def __exit__(self, *error: object) -> None:
-        self.server.stopped.set()
-        self.server.shutdown()
+        self.close()
+
+    def close(self) -> None:
+        """Go away, open connections included."""
+        self.server.stop()
+        self.thread.join()
         self.server.server_close()
         for connection in list(self.server.open):
             with contextlib.suppress(OSError):  # it went away by itself
@@ -475,9 +477,25 @@ class Server(socketserver.ThreadingTCPServer):
         self.stopped = threading.Event()
         self.open: set[socket.socket] = set()
 
+    def serve(self) -> None:
+        """Accept connections until `stop`; `serve_forever` would look for its end only
+        every now and then, and thousands of tests wait for that."""
+        while not self.stopped.is_set():
+            self.handle_request()
+
+    def stop(self) -> None:
+        """Have `serve` end: a connection wakes it."""
+        self.stopped.set()
+        host, port, *_ = self.server_address
+        with contextlib.suppress(OSError), socket.create_connection((str(host), port)):
+            pass
+
     def get_request(self) -> tuple[socket.socket, Any]:
         """Accept a connection, and count it."""
         connection, address = super().get_request()
+        if self.stopped.is_set():
+            connection.close()
+            raise ConnectionError
         self.box.connections += 1
         self.open.add(connection)
         return connection, address

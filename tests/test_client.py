@@ -176,10 +176,7 @@ def close(box: Sandbox) -> Callable[[float], None]:
     """A way to sleep in which the service goes away."""
 
     def sleep(seconds: float) -> None:
-        box.server.shutdown()
-        box.server.server_close()
-        for connection in list(box.server.open):
-            connection.close()
+        box.close()
 
     return sleep
 
