@@ -4710,6 +4710,9 @@ MACHINE_COLUMNS = (
     Column("reports", "num_reports", "d", "problems that renters reported"),
     Column("country", "geolocation", "", "location"),
 )
+MACHINES = Listing(
+    "GET /api/v0/machines?owner=me", MACHINE_COLUMNS, "machines", where=matching_rows
+)
 REPORT_COLUMNS = (
     Column("Created", "created_at", "", "when it was reported", essential=True),
     Column("Problem", "problem", "", "kind of problem", essential=True),
@@ -4739,14 +4742,6 @@ def singular(text: str) -> str:
 
 MACHINE_IDS = ids("one or more machine ids")
 MACHINE_ID = Arg("id", "id of the machine", identifier)
-JOB_ARGS = (
-    price("--price_gpu", "hour per GPU"),
-    price("--price_inetu", "GB uploaded"),
-    price("--price_inetd", "GB downloaded"),
-    Arg("--image", "the image to run", say="image {}"),
-    Arg("--args...", "all that follows is passed to the image's command",
-        say=lambda words: f"arguments {' '.join(words) or 'none'}"),
-)  # fmt: skip
 LISTING_PRICES = (
     price("-g --price_gpu", "hour per GPU"),
     price("-s --price_disk", "GB/month of disk"),
@@ -4803,13 +4798,12 @@ def ask_to_delete(client: Client, args: argparse.Namespace) -> str:
 
 def find_maints(client: Client, args: argparse.Namespace) -> list[Row]:
     """Return the maintenance windows of some machines, or of all that you have."""
-    numbers, mine = args.ids, {"owner": "me"}
+    numbers = args.ids
     if numbers is None:
-        reply = client.send(Call("GET", "/api/v0/machines", params=mine))
-        numbers = [row["id"] for row in rows_of(reply, "machines") if row.get("id")]
-        if not numbers:
-            return []
-    params = {**mine, "machine_ids": json.dumps(numbers)}
+        numbers = [row["id"] for row in MACHINES.fetched(client, args) if row.get("id")]
+    if not numbers:
+        return []
+    params = {"owner": "me", "machine_ids": json.dumps(numbers)}
     call = Call("GET", "/api/v0/machines/maintenances", params=params)
     return rows_of(client.send(call), "")
 
@@ -4969,19 +4963,14 @@ REQUIREMENT_COLUMNS = (
 )
 
 
-def tested_row(client: Client, number: int) -> Row:
-    """Return a machine with the values of its largest offer, which the service's own
-    test would rent."""
-    machine = the_machine(client, number)
-    body: Row = {"machine_id": {"eq": number}, "order": [["dlperf", "desc"]]}
-    call = Call("POST", "/api/v0/bundles/", {**body, "type": "on-demand"}, read=True)
-    offer = next(iter(rows_of(client.send(call), "offers")), {})
-    return {**machine, **{x: value for x, value in offer.items() if value is not None}}
-
-
 def check_requirements(client: Client, args: argparse.Namespace) -> list[Row]:
     """Return what the service's self-test requires, and whether the machine has it."""
-    machine = tested_row(client, args.id)
+    machine = the_machine(client, args.id)
+    # The service's own test would rent the largest offer.
+    body: Row = {"machine_id": {"eq": args.id}, "order": [["dlperf", "desc"]]}
+    call = Call("POST", "/api/v0/bundles/", {**body, "type": "on-demand"}, read=True)
+    for offer in rows_of(client.send(call), "offers")[:1]:
+        machine |= {name: value for name, value in offer.items() if value is not None}
     gpus = as_price(machine.get("num_gpus")) or 1
     memory = as_price(video_memory(machine, 0)) or 0
     speed = min(max(500 * memory / 1024 / 192, 100), 500)
@@ -4999,8 +4988,7 @@ def check_requirements(client: Client, args: argparse.Namespace) -> list[Row]:
     rows = []
     for name, field, operator, limit in limits:
         value = as_price(Column("", field).values([machine], 0)[0])
-        tests = {"gt" if operator == ">" else "gte": limit}
-        result = "pass" if matches(value, tests) else "fail"
+        result = "pass" if matches(value, {OPERATORS[operator]: limit}) else "fail"
         needed = f"{operator}{round(limit, 2):.10g}"
         row = {"requirement": name, "value": value, "limit": needed, "result": result}
         rows.append(row)
@@ -5016,11 +5004,6 @@ def judge(client: Client, args: argparse.Namespace, rows: list[Row]) -> None:
         raise VastError(msg, "requirements")
 
 
-TREND_ARGS = (
-    Arg("-s --start", "from this date on (a day ago)", start_date),
-    Arg("-e --end", "up to this date (now)", end_date),
-    Arg("--step", "seconds between two points", number("step", "seconds", 60)),
-)
 METRIC_ARGS = (
     Arg("--verified", "true, false or all (all)",
         Choice("value", "true=yes", "false=no", "all"), default="all"),
@@ -5031,9 +5014,7 @@ METRIC_ARGS = (
         Choice("number of GPUs", "1", "2", "4", "8", "other", "all"), default="all"),
 )  # fmt: skip
 HOSTING_COMMANDS = (
-    Command("show machines", "list the machines that you rent out",
-        Listing("GET /api/v0/machines?owner=me", MACHINE_COLUMNS, "machines",
-            where=matching_rows)),
+    Command("show machines", "list the machines that you rent out", MACHINES),
     Command("show machine", "show machines by id",
         Listing("GET /api/v0/machines/{id}?owner=me", MACHINE_COLUMNS, "|machines",
             empty_on=(404,)),
@@ -5056,7 +5037,12 @@ HOSTING_COMMANDS = (
         Request("PUT /api/v0/machines/create_bids/",
             "machine {id}: default job at {said}",
             body={"machine": "{id}"}, look="show machines"),
-        MACHINE_ID, *JOB_ARGS,
+        MACHINE_ID,
+        price("--price_gpu", "hour per GPU"), price("--price_inetu", "GB uploaded"),
+        price("--price_inetd", "GB downloaded"),
+        Arg("--image", "the image to run", say="image {}"),
+        Arg("--args...", "all that follows is passed to the image's command",
+            say=lambda words: f"arguments {' '.join(words) or 'none'}"),
         example="set defjob 12345 --price_gpu 0.1 --price_inetu 0.01 \\\n"
         "    --price_inetd 0.01 --image ubuntu --args sleep 1d"),
     Command("remove defjob", "remove a machine's default job",
@@ -5144,7 +5130,10 @@ HOSTING_COMMANDS = (
     Command("show gpu-trends", "show how the prices of GPU models changed",
         Trends("GET /api/v0/metrics/gpu/history/", TREND_COLUMNS, "gpus",
             key="gpu_name"),
-        *TREND_ARGS, *METRIC_ARGS,
+        Arg("-s --start", "from this date on (a day ago)", start_date),
+        Arg("-e --end", "up to this date (now)", end_date),
+        Arg("--step", "seconds between two points", number("step", "seconds", 60)),
+        *METRIC_ARGS,
         Arg("name?", "GPU models such as RTX_4090,RTX_3090, or all",
             lambda names: names.replace("_", " "), wire="gpu_name"),
         example="show gpu-trends RTX_4090", aliases=["metrics gpu-trends"]),
