@@ -6019,7 +6019,7 @@ PDF_COMMANDS = (
 # --- account, keys and teams ----------------------------------------------------------
 
 API_KEYS, TEAM, TFA = "/api/v0/auth/apikeys/", "/api/v0/team/", "/api/v0/tfa/"
-
+SECRET_FILE = "~/.vast_tfa_secret"  # from the sending of a code until `tfa login`
 MONEY = ("balance", "balance_threshold", "credit")
 USER_COLUMNS = (
     Column("Field", "Field", "", "name of the field", essential=True),
@@ -6029,22 +6029,19 @@ USER_COLUMNS = (
 
 def show_user(client: Client, args: argparse.Namespace) -> Iterator[Shown]:
     """Show the fields of the account that have a value."""
-    user = find_user(client)
-    shown = dict(sorted(user.items()))
-    for name, value in shown.items():
+    user, shown = find_user(client), {}
+    for name, value in sorted(user.items()):
         # Whatever has a fraction there is dollars.
         if name in MONEY or isinstance(value, float):
             amount = parse_amount(value)
-            shown[name] = value if amount is None else f"{amount:f}"
+            value = value if amount is None else f"{amount:f}"
+        if value not in (None, ""):
+            shown[name] = value
     if args.quiet:
-        line = [shown.get(name) for name in ("id", "email", "balance", "credit")]
-        yield Result(user, " ".join(cell(value) for value in line))
+        line = [cell(shown.get(name)) for name in ("id", "email", "balance", "credit")]
+        yield Result(user, " ".join(line))
         return
-    rows = [
-        {"Field": name, "Value": value}
-        for name, value in shown.items()
-        if value not in (None, "")
-    ]
+    rows = [{"Field": name, "Value": value} for name, value in shown.items()]
     yield Table(rows, USER_COLUMNS, value=user)
 
 
@@ -6217,6 +6214,7 @@ ROLE_COLUMNS = (
     Column("Name", "name", "", "its name", essential=True),
     Column("Permissions", joined("permissions"), "", "what it allows", essential=True),
 )
+ROLES = Listing(f"GET {TEAM}roles-full/", ROLE_COLUMNS)
 MEMBER_COLUMNS = (
     Column("ID", "id", "d", "id of the user", essential=True),
     Column("E-mail", "email", "", "e-mail address", essential=True),
@@ -6225,22 +6223,21 @@ MEMBER_COLUMNS = (
 )
 
 
-def find_role(client: Client, name: str) -> Row:
-    """Return the role of that name or id. Raises VastError."""
-    rows = rows_of(client.send(Call("GET", f"{TEAM}roles-full/")), "")
+def find_role(client: Client, args: argparse.Namespace) -> Row:
+    """Return the role that is named, by its name or id. Raises VastError."""
+    rows = ROLES.fetched(client, args)
     rows = [row for row in rows if isinstance(row.get("id"), int) and row.get("name")]
-    for field in ("name", "id"):
-        for row in rows:
-            if str(row[field]) == name:
-                return row
-    hint = did_you_mean(name, [str(row["name"]) for row in rows])
-    raise VastError(f"there is no role '{name}'{hint}", "not_found")
+    known = {str(row[field]): row for field in ("id", "name") for row in reversed(rows)}
+    if args.role in known:
+        return known[args.role]
+    hint = did_you_mean(args.role, [str(row["name"]) for row in rows])
+    raise VastError(f"there is no role '{args.role}'{hint}", "not_found")
 
 
 def name_role(client: Client, args: argparse.Namespace) -> None:
     """Put the name of a role in place of its id. Raises VastError."""
     if args.role.isdecimal():
-        args.role = str(find_role(client, args.role)["name"])
+        args.role = str(find_role(client, args)["name"])
 
 
 def show_role(client: Client, args: argparse.Namespace) -> Iterator[Shown]:
@@ -6254,7 +6251,7 @@ def show_role(client: Client, args: argparse.Namespace) -> Iterator[Shown]:
 def complete_role(client: Client, args: argparse.Namespace) -> None:
     """Put a role's id in place of its name, and complete the arguments: the service
     wants name and permissions. Raises VastError."""
-    row = find_role(client, args.role)
+    row = find_role(client, args)
     args.role, args.name = row["id"], args.name or row["name"]
     args.permissions = args.permissions or row.get("permissions")
     if not isinstance(args.permissions, dict):
@@ -6280,14 +6277,10 @@ def tfa_status(client: Client, args: argparse.Namespace) -> Iterator[Shown]:
     client.env.note(f"two-factor authentication is {state}; backup codes left: {left}")
 
 
-def secret_file(env: Environment) -> str:
-    """Return where the secret that belongs to a code is saved until `tfa login`."""
-    return os.path.join(home(env.environ), ".vast_tfa_secret")
-
-
 def saved_secret(env: Environment) -> tuple[str, str]:
     """Return the method and the secret of the last code that was sent, or "" twice."""
-    method, _, secret = read_key_file(secret_file(env), env).partition(" ")
+    path = expand_home(SECRET_FILE, env.environ)
+    method, _, secret = read_key_file(path, env).partition(" ")
     return method, secret
 
 
@@ -6297,7 +6290,8 @@ def save_secret(client: Client, args: argparse.Namespace, reply: Row) -> None:
     secret = str(reply.get("secret") or getattr(args, "secret", ""))
     if not re.fullmatch("[!-~]+", secret):
         raise OutcomeUnknown("a code was sent, but the response has no secret for it")
-    write_file(secret_file(client.env), f"{method} {secret}\n".encode(), mode=0o600)
+    path = expand_home(SECRET_FILE, client.env.environ)
+    write_file(path, f"{method} {secret}\n".encode(), mode=0o600)
 
 
 def same_secret(client: Client, args: argparse.Namespace) -> None:
@@ -6326,11 +6320,11 @@ def ask_for_code(client: Client, args: argparse.Namespace) -> None:
 
 def save_session(client: Client, args: argparse.Namespace, reply: Row) -> None:
     """Save the key of a session; forget the secret that it was opened with."""
-    env = client.env
-    key = check_key(str(reply["session_key"]))
+    env, key = client.env, check_key(str(reply["session_key"]))
     write_file(session_file(env.environ), f"{key}\n".encode(), mode=0o600)
-    if os.path.exists(secret_file(env)):
-        os.unlink(secret_file(env))
+    secret = expand_home(SECRET_FILE, env.environ)
+    if os.path.exists(secret):
+        os.unlink(secret)
     if env.environ.get("VAST_API_KEY"):
         env.note("the environment's VAST_API_KEY overrides the session")
 
@@ -6339,7 +6333,8 @@ ROLE = Arg("role", "the role, by name or id", wire="")
 ALLOWED = 'what is allowed: a file of JSON, or JSON such as {"api": {"misc": {}}}'
 PHONE = Arg("-p --phone-number", "where to send it, such as +420601234567")
 SECRET = Arg("-s --secret", "secret of the code, by default the saved one", secret=True)
-SENT = "its secret is saved to ~/.vast_tfa_secret until you run tfa login"
+Code = partial(Request, once=True, after=save_secret, look="tfa status",
+    note=f"its secret is saved to {SECRET_FILE} until you run tfa login")  # fmt: skip
 
 ACCOUNT_COMMANDS = (
     Command("show user", "show your account", show_user,
@@ -6390,8 +6385,7 @@ ACCOUNT_COMMANDS = (
         Request(f"DELETE {API_KEYS}{{id}}/", "API key {id}: deleted", once=True,
             ask=ask_about_key, proof=""),
         Arg("id", "id of the key", identifier), example="delete api-key 90417"),
-    Command("show team-roles", "list the roles of your team",
-        Listing(f"GET {TEAM}roles-full/", ROLE_COLUMNS)),
+    Command("show team-roles", "list the roles of your team", ROLES),
     Command("show team-role", "show a role", show_role, ROLE, *LISTING_ARGS,
         columns=ROLE_COLUMNS, example="show team-role member"),
     Command("create team-role", "create a role for members of your team",
@@ -6439,15 +6433,12 @@ ACCOUNT_COMMANDS = (
     Command("tfa status", "show your methods of two-factor authentication", tfa_status,
         *LISTING_ARGS, columns=TFA_COLUMNS),
     Command("tfa send-email", "have a code for tfa login sent by e-mail",
-        Request(f"POST {TFA}email/", "code: sent by e-mail", once=True, proof="secret",
-            after=save_secret, note=SENT, look="tfa status")),
+        Code(f"POST {TFA}email/", "code: sent by e-mail", proof="secret")),
     Command("tfa send-sms", "have a code for tfa login sent by SMS",
-        Request(f"POST {TFA}sms/", "code: sent by SMS", once=True, proof="secret",
-            after=save_secret, note=SENT, look="tfa status"), PHONE),
+        Code(f"POST {TFA}sms/", "code: sent by SMS", proof="secret"), PHONE),
     Command("tfa resend-sms", "have a code sent by SMS again",
-        Request(f"POST {TFA}sms/resend/", "code: sent by SMS again", once=True,
-            proof="secret|msg", prepare=same_secret, after=save_secret, note=SENT,
-            look="tfa status"), SECRET, PHONE),
+        Code(f"POST {TFA}sms/resend/", "code: sent by SMS again", proof="secret|msg",
+            prepare=same_secret), SECRET, PHONE),
     Command("tfa login", "open a session, for what needs a second factor",
         Request(f"POST {TFA}", "session: saved to ~/.vast_tfa_key until it expires",
             once=True, proof="session_key", prepare=ask_for_code, after=save_session,
@@ -6510,18 +6501,15 @@ class Jobs(Listing):
     in a text; from the first value on, the text is masked."""
 
     def fetched(self, client: Client, args: argparse.Namespace) -> list[Row]:
-        """Return the rows; that there are none may come as an error."""
         try:
             rows = super().fetched(client, args)
-        except VastError as error:
+        except VastError as error:  # that there are none may come as one
             if error.http in (200, 400) and re.match(r"(?i)no \w+ .*found", str(error)):
                 return []
             raise
         for row in rows:
-            for name in ("env", "launch_args"):
-                if row.get(name):
-                    text, secret = str(row[name]), "(?s)([={[]|login).*"
-                    row[name] = re.sub(secret, rf"\1{MASK}", text)
+            for name in filter(row.get, ("env", "launch_args")):
+                row[name] = re.sub("(?s)([={[]|login).*", rf"\1{MASK}", str(row[name]))
         return rows
 
 
@@ -6588,11 +6576,8 @@ def search_value(value: Any, factor: float) -> str:
 
 
 def check_workergroup(client: Client, args: argparse.Namespace) -> None:
-    """Check the options, and write the search in the words and units of the vendor's
-    client, which the service reads. An update without one leaves the saved one alone.
-
-    Raises UsageError.
-    """
+    """Check the options, and write the search as the vendor's client does, which the
+    service reads. An update without one leaves the saved one. Raises UsageError."""
     updating = hasattr(args, "id")
     if updating:
         needs_an_option(client, args)
@@ -6644,21 +6629,17 @@ def log_text(reply: Any, level: int) -> str:
     return text.encode("utf-8", "backslashreplace").decode() + "\n" * bool(text)
 
 
-def log_of(path: str) -> Handler:
-    """Return what shows the log of an endpoint or workergroup."""
-
-    def run(client: Client, args: argparse.Namespace) -> Iterator[Shown]:
-        if args.follow and args.raw:
-            raise UsageError("--follow excludes --raw")
-        call = run_call(args, path)
-        if args.follow:
-            yield from follow_log(client, call, 1000, lambda r: log_text(r, args.level))
-            return
-        reply = client.send(call)
-        text = log_text(reply, args.level)
-        yield Result(reply) if args.raw else as_output(text, client.env)
-
-    return run
+def job_log(path: str, client: Client, args: argparse.Namespace) -> Iterator[Shown]:
+    """Show the log of an endpoint or workergroup."""
+    if args.follow and args.raw:
+        raise UsageError("--follow excludes --raw")
+    call = run_call(args, path)
+    if args.follow:
+        yield from follow_log(client, call, 1000, lambda r: log_text(r, args.level))
+        return
+    reply = client.send(call)
+    text = log_text(reply, args.level)
+    yield Result(reply) if args.raw else as_output(text, client.env)
 
 
 def delete_deployment(client: Client, args: argparse.Namespace) -> Iterator[Shown]:
@@ -6740,10 +6721,10 @@ SERVERLESS_COMMANDS = (
         Listing("", WORKER_COLUMNS, fetch=find_workers),
         JOB_ID, example="get endpt-workers 701"),
     Command("get endpt-logs", "show the log of an endpoint",
-        log_of("/get_endpoint_logs/"), JOB_ID, *JOB_LOG_ARGS,
+        partial(job_log, "/get_endpoint_logs/"), JOB_ID, *JOB_LOG_ARGS,
         example="get endpt-logs 701 --tail 100 --follow"),
     Command("get wrkgrp-logs", "show the log of a workergroup",
-        log_of("/get_autogroup_logs/"), JOB_ID, *JOB_LOG_ARGS,
+        partial(job_log, "/get_autogroup_logs/"), JOB_ID, *JOB_LOG_ARGS,
         example="get wrkgrp-logs 801 --level 0"),
     Command("update workers", "replace a workergroup's workers one by one",
         Request("POST /update_workers/", "workergroup {id}: {said}",
