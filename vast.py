@@ -6077,17 +6077,13 @@ def set_api_key(client: Client, args: argparse.Namespace) -> Iterator[Shown]:
     yield Result({"path": path}, f"API key {done} to {path}")
 
 
-def joined(field: str) -> Callable[[Row, float], object]:
-    """Return a column's source: the names in a list or in {"api": {…}} as one text."""
-
-    def source(row: Row, now: float) -> object:
-        value = row.get(field)
-        if isinstance(value, dict):
-            value = value.get("api", value)
-        names = value if isinstance(value, (dict, list)) else [value]
-        return ",".join(str(name) for name in names if name is not None)
-
-    return source
+def joined(field: str, row: Row, now: float) -> object:
+    """Return the names in a field, a list or {"api": {…}}, as one text."""
+    value = row.get(field)
+    if isinstance(value, dict):
+        value = value.get("api", value)
+    names = value if isinstance(value, (dict, list)) else [value]
+    return ",".join(str(name) for name in names if name is not None)
 
 
 ADDRESS_COLUMNS = (
@@ -6135,7 +6131,7 @@ KEY_COLUMNS = (
     Column("Name", "name", "", "its name", essential=True),
     Column("Team", "team_name|team_id", "", "the team that it is for"),
     Column("Created", at("created_at"), "", "when it was created"),
-    Column("Rights", joined("rights"), "", "what it may do", essential=True),
+    Column("Rights", partial(joined, "rights"), "", "what it may do", essential=True),
 )
 
 
@@ -6212,14 +6208,15 @@ def ask_about_team(client: Client, args: argparse.Namespace) -> str:
 ROLE_COLUMNS = (
     Column("ID", "id", "d", "id of the role", essential=True),
     Column("Name", "name", "", "its name", essential=True),
-    Column("Permissions", joined("permissions"), "", "what it allows", essential=True),
-)
+    Column("Permissions", partial(joined, "permissions"), "", "what it allows",
+           essential=True),
+)  # fmt: skip
 ROLES = Listing(f"GET {TEAM}roles-full/", ROLE_COLUMNS)
 MEMBER_COLUMNS = (
     Column("ID", "id", "d", "id of the user", essential=True),
     Column("E-mail", "email", "", "e-mail address", essential=True),
     Column("Name", "fullname", "", "full name"),
-    Column("Roles", joined("roles"), "", "roles in the team", essential=True),
+    Column("Roles", partial(joined, "roles"), "", "roles in the team", essential=True),
 )
 
 
