@@ -6330,7 +6330,7 @@ ROLE = Arg("role", "the role, by name or id", wire="")
 ALLOWED = 'what is allowed: a file of JSON, or JSON such as {"api": {"misc": {}}}'
 PHONE = Arg("-p --phone-number", "where to send it, such as +420601234567")
 SECRET = Arg("-s --secret", "secret of the code, by default the saved one", secret=True)
-Code = partial(Request, once=True, after=save_secret, look="tfa status",
+CodeRequest = partial(Request, once=True, after=save_secret, look="tfa status",
     note=f"its secret is saved to {SECRET_FILE} until you run tfa login")  # fmt: skip
 
 ACCOUNT_COMMANDS = (
@@ -6430,12 +6430,12 @@ ACCOUNT_COMMANDS = (
     Command("tfa status", "show your methods of two-factor authentication", tfa_status,
         *LISTING_ARGS, columns=TFA_COLUMNS),
     Command("tfa send-email", "have a code for tfa login sent by e-mail",
-        Code(f"POST {TFA}email/", "code: sent by e-mail", proof="secret")),
+        CodeRequest(f"POST {TFA}email/", "code: sent by e-mail", proof="secret")),
     Command("tfa send-sms", "have a code for tfa login sent by SMS",
-        Code(f"POST {TFA}sms/", "code: sent by SMS", proof="secret"), PHONE),
+        CodeRequest(f"POST {TFA}sms/", "code: sent by SMS", proof="secret"), PHONE),
     Command("tfa resend-sms", "have a code sent by SMS again",
-        Code(f"POST {TFA}sms/resend/", "code: sent by SMS again", proof="secret|msg",
-            prepare=same_secret), SECRET, PHONE),
+        CodeRequest(f"POST {TFA}sms/resend/", "code: sent by SMS again",
+            proof="secret|msg", prepare=same_secret), SECRET, PHONE),
     Command("tfa login", "open a session, for what needs a second factor",
         Request(f"POST {TFA}", "session: saved to ~/.vast_tfa_key until it expires",
             once=True, proof="session_key", prepare=ask_for_code, after=save_session,
@@ -6498,9 +6498,10 @@ class Jobs(Listing):
     in a text; from the first value on, the text is masked."""
 
     def fetched(self, client: Client, args: argparse.Namespace) -> list[Row]:
+        """Return the rows; that there are none may come as an error."""
         try:
             rows = super().fetched(client, args)
-        except VastError as error:  # that there are none may come as one
+        except VastError as error:
             if error.http in (200, 400) and re.match(r"(?i)no \w+ .*found", str(error)):
                 return []
             raise
