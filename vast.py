@@ -4710,6 +4710,9 @@ MACHINE_COLUMNS = (
     Column("reports", "num_reports", "d", "problems that renters reported"),
     Column("country", "geolocation", "", "location"),
 )
+MACHINES = Listing(
+    "GET /api/v0/machines?owner=me", MACHINE_COLUMNS, "machines", where=matching_rows
+)
 REPORT_COLUMNS = (
     Column("Created", "created_at", "", "when it was reported", essential=True),
     Column("Problem", "problem", "", "kind of problem", essential=True),
@@ -4739,14 +4742,6 @@ def singular(text: str) -> str:
 
 MACHINE_IDS = ids("one or more machine ids")
 MACHINE_ID = Arg("id", "id of the machine", identifier)
-JOB_ARGS = (
-    price("--price_gpu", "hour per GPU"),
-    price("--price_inetu", "GB uploaded"),
-    price("--price_inetd", "GB downloaded"),
-    Arg("--image", "the image to run", say="image {}"),
-    Arg("--args...", "all that follows is passed to the image's command",
-        say=lambda words: f"arguments {' '.join(words) or 'none'}"),
-)  # fmt: skip
 LISTING_PRICES = (
     price("-g --price_gpu", "hour per GPU"),
     price("-s --price_disk", "GB/month of disk"),
@@ -4803,13 +4798,12 @@ def ask_to_delete(client: Client, args: argparse.Namespace) -> str:
 
 def find_maints(client: Client, args: argparse.Namespace) -> list[Row]:
     """Return the maintenance windows of some machines, or of all that you have."""
-    numbers, mine = args.ids, {"owner": "me"}
+    numbers = args.ids
     if numbers is None:
-        reply = client.send(Call("GET", "/api/v0/machines", params=mine))
-        numbers = [row["id"] for row in rows_of(reply, "machines") if row.get("id")]
-        if not numbers:
-            return []
-    params = {**mine, "machine_ids": json.dumps(numbers)}
+        numbers = [row["id"] for row in MACHINES.fetched(client, args) if row.get("id")]
+    if not numbers:
+        return []
+    params = {"owner": "me", "machine_ids": json.dumps(numbers)}
     call = Call("GET", "/api/v0/machines/maintenances", params=params)
     return rows_of(client.send(call), "")
 
@@ -4969,19 +4963,14 @@ REQUIREMENT_COLUMNS = (
 )
 
 
-def tested_row(client: Client, number: int) -> Row:
-    """Return a machine with the values of its largest offer, which the service's own
-    test would rent."""
-    machine = the_machine(client, number)
-    body: Row = {"machine_id": {"eq": number}, "order": [["dlperf", "desc"]]}
-    call = Call("POST", "/api/v0/bundles/", {**body, "type": "on-demand"}, read=True)
-    offer = next(iter(rows_of(client.send(call), "offers")), {})
-    return {**machine, **{x: value for x, value in offer.items() if value is not None}}
-
-
 def check_requirements(client: Client, args: argparse.Namespace) -> list[Row]:
     """Return what the service's self-test requires, and whether the machine has it."""
-    machine = tested_row(client, args.id)
+    machine = the_machine(client, args.id)
+    # The service's own test would rent the largest offer.
+    body: Row = {"machine_id": {"eq": args.id}, "order": [["dlperf", "desc"]]}
+    call = Call("POST", "/api/v0/bundles/", {**body, "type": "on-demand"}, read=True)
+    for offer in rows_of(client.send(call), "offers")[:1]:
+        machine |= {name: value for name, value in offer.items() if value is not None}
     gpus = as_price(machine.get("num_gpus")) or 1
     memory = as_price(video_memory(machine, 0)) or 0
     speed = min(max(500 * memory / 1024 / 192, 100), 500)
@@ -4999,8 +4988,7 @@ def check_requirements(client: Client, args: argparse.Namespace) -> list[Row]:
     rows = []
     for name, field, operator, limit in limits:
         value = as_price(Column("", field).values([machine], 0)[0])
-        tests = {"gt" if operator == ">" else "gte": limit}
-        result = "pass" if matches(value, tests) else "fail"
+        result = "pass" if matches(value, {OPERATORS[operator]: limit}) else "fail"
         needed = f"{operator}{round(limit, 2):.10g}"
         row = {"requirement": name, "value": value, "limit": needed, "result": result}
         rows.append(row)
@@ -5016,11 +5004,6 @@ def judge(client: Client, args: argparse.Namespace, rows: list[Row]) -> None:
         raise VastError(msg, "requirements")
 
 
-TREND_ARGS = (
-    Arg("-s --start", "from this date on (a day ago)", start_date),
-    Arg("-e --end", "up to this date (now)", end_date),
-    Arg("--step", "seconds between two points", number("step", "seconds", 60)),
-)
 METRIC_ARGS = (
     Arg("--verified", "true, false or all (all)",
         Choice("value", "true=yes", "false=no", "all"), default="all"),
@@ -5031,9 +5014,7 @@ METRIC_ARGS = (
         Choice("number of GPUs", "1", "2", "4", "8", "other", "all"), default="all"),
 )  # fmt: skip
 HOSTING_COMMANDS = (
-    Command("show machines", "list the machines that you rent out",
-        Listing("GET /api/v0/machines?owner=me", MACHINE_COLUMNS, "machines",
-            where=matching_rows)),
+    Command("show machines", "list the machines that you rent out", MACHINES),
     Command("show machine", "show machines by id",
         Listing("GET /api/v0/machines/{id}?owner=me", MACHINE_COLUMNS, "|machines",
             empty_on=(404,)),
@@ -5056,7 +5037,12 @@ HOSTING_COMMANDS = (
         Request("PUT /api/v0/machines/create_bids/",
             "machine {id}: default job at {said}",
             body={"machine": "{id}"}, look="show machines"),
-        MACHINE_ID, *JOB_ARGS,
+        MACHINE_ID,
+        price("--price_gpu", "hour per GPU"), price("--price_inetu", "GB uploaded"),
+        price("--price_inetd", "GB downloaded"),
+        Arg("--image", "the image to run", say="image {}"),
+        Arg("--args...", "all that follows is passed to the image's command",
+            say=lambda words: f"arguments {' '.join(words) or 'none'}"),
         example="set defjob 12345 --price_gpu 0.1 --price_inetu 0.01 \\\n"
         "    --price_inetd 0.01 --image ubuntu --args sleep 1d"),
     Command("remove defjob", "remove a machine's default job",
@@ -5144,7 +5130,10 @@ HOSTING_COMMANDS = (
     Command("show gpu-trends", "show how the prices of GPU models changed",
         Trends("GET /api/v0/metrics/gpu/history/", TREND_COLUMNS, "gpus",
             key="gpu_name"),
-        *TREND_ARGS, *METRIC_ARGS,
+        Arg("-s --start", "from this date on (a day ago)", start_date),
+        Arg("-e --end", "up to this date (now)", end_date),
+        Arg("--step", "seconds between two points", number("step", "seconds", 60)),
+        *METRIC_ARGS,
         Arg("name?", "GPU models such as RTX_4090,RTX_3090, or all",
             lambda names: names.replace("_", " "), wire="gpu_name"),
         example="show gpu-trends RTX_4090", aliases=["metrics gpu-trends"]),
@@ -6030,7 +6019,7 @@ PDF_COMMANDS = (
 # --- account, keys and teams ----------------------------------------------------------
 
 API_KEYS, TEAM, TFA = "/api/v0/auth/apikeys/", "/api/v0/team/", "/api/v0/tfa/"
-
+SECRET_FILE = "~/.vast_tfa_secret"  # from the sending of a code until `tfa login`
 MONEY = ("balance", "balance_threshold", "credit")
 USER_COLUMNS = (
     Column("Field", "Field", "", "name of the field", essential=True),
@@ -6040,22 +6029,19 @@ USER_COLUMNS = (
 
 def show_user(client: Client, args: argparse.Namespace) -> Iterator[Shown]:
     """Show the fields of the account that have a value."""
-    user = find_user(client)
-    shown = dict(sorted(user.items()))
-    for name, value in shown.items():
+    user, shown = find_user(client), {}
+    for name, value in sorted(user.items()):
         # Whatever has a fraction there is dollars.
         if name in MONEY or isinstance(value, float):
             amount = parse_amount(value)
-            shown[name] = value if amount is None else f"{amount:f}"
+            value = value if amount is None else f"{amount:f}"
+        if value not in (None, ""):
+            shown[name] = value
     if args.quiet:
-        line = [shown.get(name) for name in ("id", "email", "balance", "credit")]
-        yield Result(user, " ".join(cell(value) for value in line))
+        line = [cell(shown.get(name)) for name in ("id", "email", "balance", "credit")]
+        yield Result(user, " ".join(line))
         return
-    rows = [
-        {"Field": name, "Value": value}
-        for name, value in shown.items()
-        if value not in (None, "")
-    ]
+    rows = [{"Field": name, "Value": value} for name, value in shown.items()]
     yield Table(rows, USER_COLUMNS, value=user)
 
 
@@ -6091,17 +6077,13 @@ def set_api_key(client: Client, args: argparse.Namespace) -> Iterator[Shown]:
     yield Result({"path": path}, f"API key {done} to {path}")
 
 
-def joined(field: str) -> Callable[[Row, float], object]:
-    """Return a column's source: the names in a list or in {"api": {…}} as one text."""
-
-    def source(row: Row, now: float) -> object:
-        value = row.get(field)
-        if isinstance(value, dict):
-            value = value.get("api", value)
-        names = value if isinstance(value, (dict, list)) else [value]
-        return ",".join(str(name) for name in names if name is not None)
-
-    return source
+def joined(field: str, row: Row, now: float) -> object:
+    """Return the names in a field, a list or {"api": {…}}, as one text."""
+    value = row.get(field)
+    if isinstance(value, dict):
+        value = value.get("api", value)
+    names = value if isinstance(value, (dict, list)) else [value]
+    return ",".join(str(name) for name in names if name is not None)
 
 
 ADDRESS_COLUMNS = (
@@ -6149,7 +6131,7 @@ KEY_COLUMNS = (
     Column("Name", "name", "", "its name", essential=True),
     Column("Team", "team_name|team_id", "", "the team that it is for"),
     Column("Created", at("created_at"), "", "when it was created"),
-    Column("Rights", joined("rights"), "", "what it may do", essential=True),
+    Column("Rights", partial(joined, "rights"), "", "what it may do", essential=True),
 )
 
 
@@ -6226,32 +6208,33 @@ def ask_about_team(client: Client, args: argparse.Namespace) -> str:
 ROLE_COLUMNS = (
     Column("ID", "id", "d", "id of the role", essential=True),
     Column("Name", "name", "", "its name", essential=True),
-    Column("Permissions", joined("permissions"), "", "what it allows", essential=True),
-)
+    Column("Permissions", partial(joined, "permissions"), "", "what it allows",
+           essential=True),
+)  # fmt: skip
+ROLES = Listing(f"GET {TEAM}roles-full/", ROLE_COLUMNS)
 MEMBER_COLUMNS = (
     Column("ID", "id", "d", "id of the user", essential=True),
     Column("E-mail", "email", "", "e-mail address", essential=True),
     Column("Name", "fullname", "", "full name"),
-    Column("Roles", joined("roles"), "", "roles in the team", essential=True),
+    Column("Roles", partial(joined, "roles"), "", "roles in the team", essential=True),
 )
 
 
-def find_role(client: Client, name: str) -> Row:
-    """Return the role of that name or id. Raises VastError."""
-    rows = rows_of(client.send(Call("GET", f"{TEAM}roles-full/")), "")
+def find_role(client: Client, args: argparse.Namespace) -> Row:
+    """Return the role that is named, by its name or id. Raises VastError."""
+    rows = ROLES.fetched(client, args)
     rows = [row for row in rows if isinstance(row.get("id"), int) and row.get("name")]
-    for field in ("name", "id"):
-        for row in rows:
-            if str(row[field]) == name:
-                return row
-    hint = did_you_mean(name, [str(row["name"]) for row in rows])
-    raise VastError(f"there is no role '{name}'{hint}", "not_found")
+    known = {str(row[field]): row for field in ("id", "name") for row in reversed(rows)}
+    if args.role in known:
+        return known[args.role]
+    hint = did_you_mean(args.role, [str(row["name"]) for row in rows])
+    raise VastError(f"there is no role '{args.role}'{hint}", "not_found")
 
 
 def name_role(client: Client, args: argparse.Namespace) -> None:
     """Put the name of a role in place of its id. Raises VastError."""
     if args.role.isdecimal():
-        args.role = str(find_role(client, args.role)["name"])
+        args.role = str(find_role(client, args)["name"])
 
 
 def show_role(client: Client, args: argparse.Namespace) -> Iterator[Shown]:
@@ -6265,7 +6248,7 @@ def show_role(client: Client, args: argparse.Namespace) -> Iterator[Shown]:
 def complete_role(client: Client, args: argparse.Namespace) -> None:
     """Put a role's id in place of its name, and complete the arguments: the service
     wants name and permissions. Raises VastError."""
-    row = find_role(client, args.role)
+    row = find_role(client, args)
     args.role, args.name = row["id"], args.name or row["name"]
     args.permissions = args.permissions or row.get("permissions")
     if not isinstance(args.permissions, dict):
@@ -6291,14 +6274,10 @@ def tfa_status(client: Client, args: argparse.Namespace) -> Iterator[Shown]:
     client.env.note(f"two-factor authentication is {state}; backup codes left: {left}")
 
 
-def secret_file(env: Environment) -> str:
-    """Return where the secret that belongs to a code is saved until `tfa login`."""
-    return os.path.join(home(env.environ), ".vast_tfa_secret")
-
-
 def saved_secret(env: Environment) -> tuple[str, str]:
     """Return the method and the secret of the last code that was sent, or "" twice."""
-    method, _, secret = read_key_file(secret_file(env), env).partition(" ")
+    path = expand_home(SECRET_FILE, env.environ)
+    method, _, secret = read_key_file(path, env).partition(" ")
     return method, secret
 
 
@@ -6308,7 +6287,8 @@ def save_secret(client: Client, args: argparse.Namespace, reply: Row) -> None:
     secret = str(reply.get("secret") or getattr(args, "secret", ""))
     if not re.fullmatch("[!-~]+", secret):
         raise OutcomeUnknown("a code was sent, but the response has no secret for it")
-    write_file(secret_file(client.env), f"{method} {secret}\n".encode(), mode=0o600)
+    path = expand_home(SECRET_FILE, client.env.environ)
+    write_file(path, f"{method} {secret}\n".encode(), mode=0o600)
 
 
 def same_secret(client: Client, args: argparse.Namespace) -> None:
@@ -6337,11 +6317,11 @@ def ask_for_code(client: Client, args: argparse.Namespace) -> None:
 
 def save_session(client: Client, args: argparse.Namespace, reply: Row) -> None:
     """Save the key of a session; forget the secret that it was opened with."""
-    env = client.env
-    key = check_key(str(reply["session_key"]))
+    env, key = client.env, check_key(str(reply["session_key"]))
     write_file(session_file(env.environ), f"{key}\n".encode(), mode=0o600)
-    if os.path.exists(secret_file(env)):
-        os.unlink(secret_file(env))
+    secret = expand_home(SECRET_FILE, env.environ)
+    if os.path.exists(secret):
+        os.unlink(secret)
     if env.environ.get("VAST_API_KEY"):
         env.note("the environment's VAST_API_KEY overrides the session")
 
@@ -6350,7 +6330,8 @@ ROLE = Arg("role", "the role, by name or id", wire="")
 ALLOWED = 'what is allowed: a file of JSON, or JSON such as {"api": {"misc": {}}}'
 PHONE = Arg("-p --phone-number", "where to send it, such as +420601234567")
 SECRET = Arg("-s --secret", "secret of the code, by default the saved one", secret=True)
-SENT = "its secret is saved to ~/.vast_tfa_secret until you run tfa login"
+CodeRequest = partial(Request, once=True, after=save_secret, look="tfa status",
+    note=f"its secret is saved to {SECRET_FILE} until you run tfa login")  # fmt: skip
 
 ACCOUNT_COMMANDS = (
     Command("show user", "show your account", show_user,
@@ -6401,8 +6382,7 @@ ACCOUNT_COMMANDS = (
         Request(f"DELETE {API_KEYS}{{id}}/", "API key {id}: deleted", once=True,
             ask=ask_about_key, proof=""),
         Arg("id", "id of the key", identifier), example="delete api-key 90417"),
-    Command("show team-roles", "list the roles of your team",
-        Listing(f"GET {TEAM}roles-full/", ROLE_COLUMNS)),
+    Command("show team-roles", "list the roles of your team", ROLES),
     Command("show team-role", "show a role", show_role, ROLE, *LISTING_ARGS,
         columns=ROLE_COLUMNS, example="show team-role member"),
     Command("create team-role", "create a role for members of your team",
@@ -6450,15 +6430,12 @@ ACCOUNT_COMMANDS = (
     Command("tfa status", "show your methods of two-factor authentication", tfa_status,
         *LISTING_ARGS, columns=TFA_COLUMNS),
     Command("tfa send-email", "have a code for tfa login sent by e-mail",
-        Request(f"POST {TFA}email/", "code: sent by e-mail", once=True, proof="secret",
-            after=save_secret, note=SENT, look="tfa status")),
+        CodeRequest(f"POST {TFA}email/", "code: sent by e-mail", proof="secret")),
     Command("tfa send-sms", "have a code for tfa login sent by SMS",
-        Request(f"POST {TFA}sms/", "code: sent by SMS", once=True, proof="secret",
-            after=save_secret, note=SENT, look="tfa status"), PHONE),
+        CodeRequest(f"POST {TFA}sms/", "code: sent by SMS", proof="secret"), PHONE),
     Command("tfa resend-sms", "have a code sent by SMS again",
-        Request(f"POST {TFA}sms/resend/", "code: sent by SMS again", once=True,
-            proof="secret|msg", prepare=same_secret, after=save_secret, note=SENT,
-            look="tfa status"), SECRET, PHONE),
+        CodeRequest(f"POST {TFA}sms/resend/", "code: sent by SMS again",
+            proof="secret|msg", prepare=same_secret), SECRET, PHONE),
     Command("tfa login", "open a session, for what needs a second factor",
         Request(f"POST {TFA}", "session: saved to ~/.vast_tfa_key until it expires",
             once=True, proof="session_key", prepare=ask_for_code, after=save_session,
@@ -6529,10 +6506,8 @@ class Jobs(Listing):
                 return []
             raise
         for row in rows:
-            for name in ("env", "launch_args"):
-                if row.get(name):
-                    text, secret = str(row[name]), "(?s)([={[]|login).*"
-                    row[name] = re.sub(secret, rf"\1{MASK}", text)
+            for name in filter(row.get, ("env", "launch_args")):
+                row[name] = re.sub("(?s)([={[]|login).*", rf"\1{MASK}", str(row[name]))
         return rows
 
 
@@ -6599,11 +6574,8 @@ def search_value(value: Any, factor: float) -> str:
 
 
 def check_workergroup(client: Client, args: argparse.Namespace) -> None:
-    """Check the options, and write the search in the words and units of the vendor's
-    client, which the service reads. An update without one leaves the saved one alone.
-
-    Raises UsageError.
-    """
+    """Check the options, and write the search as the vendor's client does, which the
+    service reads. An update without one leaves the saved one. Raises UsageError."""
     updating = hasattr(args, "id")
     if updating:
         needs_an_option(client, args)
@@ -6655,21 +6627,17 @@ def log_text(reply: Any, level: int) -> str:
     return text.encode("utf-8", "backslashreplace").decode() + "\n" * bool(text)
 
 
-def log_of(path: str) -> Handler:
-    """Return what shows the log of an endpoint or workergroup."""
-
-    def run(client: Client, args: argparse.Namespace) -> Iterator[Shown]:
-        if args.follow and args.raw:
-            raise UsageError("--follow excludes --raw")
-        call = run_call(args, path)
-        if args.follow:
-            yield from follow_log(client, call, 1000, lambda r: log_text(r, args.level))
-            return
-        reply = client.send(call)
-        text = log_text(reply, args.level)
-        yield Result(reply) if args.raw else as_output(text, client.env)
-
-    return run
+def job_log(path: str, client: Client, args: argparse.Namespace) -> Iterator[Shown]:
+    """Show the log of an endpoint or workergroup."""
+    if args.follow and args.raw:
+        raise UsageError("--follow excludes --raw")
+    call = run_call(args, path)
+    if args.follow:
+        yield from follow_log(client, call, 1000, lambda r: log_text(r, args.level))
+        return
+    reply = client.send(call)
+    text = log_text(reply, args.level)
+    yield Result(reply) if args.raw else as_output(text, client.env)
 
 
 def delete_deployment(client: Client, args: argparse.Namespace) -> Iterator[Shown]:
@@ -6751,10 +6719,10 @@ SERVERLESS_COMMANDS = (
         Listing("", WORKER_COLUMNS, fetch=find_workers),
         JOB_ID, example="get endpt-workers 701"),
     Command("get endpt-logs", "show the log of an endpoint",
-        log_of("/get_endpoint_logs/"), JOB_ID, *JOB_LOG_ARGS,
+        partial(job_log, "/get_endpoint_logs/"), JOB_ID, *JOB_LOG_ARGS,
         example="get endpt-logs 701 --tail 100 --follow"),
     Command("get wrkgrp-logs", "show the log of a workergroup",
-        log_of("/get_autogroup_logs/"), JOB_ID, *JOB_LOG_ARGS,
+        partial(job_log, "/get_autogroup_logs/"), JOB_ID, *JOB_LOG_ARGS,
         example="get wrkgrp-logs 801 --level 0"),
     Command("update workers", "replace a workergroup's workers one by one",
         Request("POST /update_workers/", "workergroup {id}: {said}",
