@@ -2691,19 +2691,16 @@ def row_fields(rows: Sequence[Row], columns: Sequence[Column]) -> dict[str, Fiel
         name = column.field or column.heading
         if name not in own or (column.format and own[name].kind == "text"):
             own[name] = Field(name, "float" if column.format else "text")
+    alike = {("float", "float"), ("float", "int"), ("text", "country")}
     for field in FIELDS:
         kinds = (own[field.wire].kind, field.kind) if field.wire in own else ("", "")
-        if kinds in SAME_UNIT or kinds[1] == "bool":
+        if kinds in alike or kinds[1] == "bool":
             own[field.name] = field
     known = named_fields(own.values(), columns)
     for name, other in (("state", "status"), ("reliability", "reliability2")):
         if other in known:
             known.setdefault(name, known[other])
     return known
-
-
-# The kinds of a row's field and of a search's field whose values are alike.
-SAME_UNIT = {("float", "float"), ("float", "int"), ("text", "country")}
 
 
 def kind_of(types: set[type]) -> str:
@@ -2925,9 +2922,7 @@ OFFER_COMMANDS = (
         Arg("--storage", "GB of disk included in the price (default: 5)",
             number("disk size", "GB", 0), default=5.0),
         example="search offers 'num_gpus>=4 dph<2 gpu_name=RTX_4090' -o dph",
-        aliases=["search instances"],
-        notes=fields_help,
-    ),
+        aliases=["search instances"], notes=fields_help),
 )  # fmt: skip
 
 
@@ -6784,11 +6779,6 @@ compdef _vast vast.py vast""",
 }
 
 
-def completion(client: Client, args: argparse.Namespace) -> Iterator[Shown]:
-    """Print the script that completes the words after the program's name."""
-    yield SHELLS[args.shell]
-
-
 def complete(client: Client, args: argparse.Namespace) -> Iterator[Shown]:
     """Print what the last of the words can be completed to."""
     *words, typed = args.words or [""]
@@ -6890,11 +6880,6 @@ GLOBAL_ARGS = (
 VERSION_ARG = Arg("--version", "print the version", bool)
 
 
-def show_help(client: Client, args: argparse.Namespace) -> Iterator[Shown]:
-    """Show the main help, or that of a command or a topic."""
-    yield help_text(args.command).rstrip("\n")
-
-
 # The commands by who uses them, in the order of the main help.
 GROUPS: dict[str, tuple[Command, ...]] = {
     "Renting": (*OFFER_COMMANDS, *INSTANCE_COMMANDS, *COPYING_COMMANDS, *KEY_COMMANDS),
@@ -6904,17 +6889,15 @@ GROUPS: dict[str, tuple[Command, ...]] = {
     "Account": ACCOUNT_COMMANDS,
     "Serverless": SERVERLESS_COMMANDS,
     "Program": (
-        Command("completion", "print a shell completion script", completion,
+        Command("completion", "print a shell completion script",
+            lambda client, args: [SHELLS[args.shell]],
             Arg("shell", "bash or zsh", Choice("shell", *SHELLS)),
-            example="completion bash",
-        ),
-        Command("complete", "print what can follow, for shell completion",
-            complete, Arg("words...", "the words up to the cursor"), pass_on=True,
-            hidden=True,
-        ),
-        Command("help", "show help for a command or topic", show_help,
-            Arg("command*", "a command or topic"), example="help query",
-        ),
+            example="completion bash"),
+        Command("complete", "print what can follow, for shell completion", complete,
+            Arg("words...", "the words up to the cursor"), pass_on=True, hidden=True),
+        Command("help", "show help for a command or topic",
+            lambda client, args: [help_text(args.command).rstrip("\n")],
+            Arg("command*", "a command or topic"), example="help query"),
     ),
 }  # fmt: skip
 COMMANDS = [command for commands in GROUPS.values() for command in commands]
