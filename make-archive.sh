@@ -149,10 +149,11 @@ add_packages() {
     done
 }
 
+# Left out are tests, pip's lists of files, and what urllib3 has for browsers.
 pack() {
     tar --create --file=- --directory="$work" --format=ustar --sort=name \
         --owner=0 --group=0 --numeric-owner --mode=u=rwX,go=rX,ug-s --mtime="@$time" \
-        --exclude=tests vast |
+        --exclude={tests,RECORD,emscripten} vast |
         gzip -n -9 >"$archive" || die 'could not pack the archive'
 }
 
