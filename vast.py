@@ -2962,28 +2962,21 @@ def as_address(host: object, port: object) -> tuple[str, int] | None:
     return None
 
 
-def direct_address(row: Row) -> tuple[str, int] | None:
-    """Return the machine's own address of an instance's port 22."""
-    ports = row.get("ports")
-    entries = ports.get("22/tcp") if isinstance(ports, dict) else None
-    if not isinstance(entries, list):
-        return None
-    usable = [entry for entry in entries if isinstance(entry, dict)]
-    usable.sort(key=lambda entry: ":" in str(entry.get("HostIp")))  # IPv4 first
-    host = row.get("public_ipaddr")
-    found = (as_address(host, entry.get("HostPort")) for entry in usable)
-    return next((address for address in found if address), None)
-
-
 def ssh_address(row: Row) -> tuple[str, int, bool] | None:
     """Return where ssh reaches an instance: host, port, whether directly; None: nowhere
     yet.
 
     Source: the vendor's client, which adds one to the proxy's port for Jupyter.
     """
-    direct = direct_address(row)
-    if direct:
-        return (*direct, True)
+    ports = row.get("ports")
+    entries = ports.get("22/tcp") if isinstance(ports, dict) else None
+    listed = entries if isinstance(entries, list) else []
+    usable = [entry for entry in listed if isinstance(entry, dict)]
+    usable.sort(key=lambda entry: ":" in str(entry.get("HostIp")))  # IPv4 first
+    for entry in usable:
+        direct = as_address(row.get("public_ipaddr"), entry.get("HostPort"))
+        if direct:
+            return (*direct, True)
     proxy = as_address(row.get("ssh_host"), row.get("ssh_port"))
     if proxy and "jupyter" in str(row.get("image_runtype")):
         proxy = as_address(proxy[0], proxy[1] + 1)
@@ -3147,28 +3140,26 @@ def waiting_for(goal: str) -> Callable[[Client, int, float], Row | None]:
     return lambda client, number, deadline: wait_until(client, number, goal, deadline)
 
 
-def describe_instances(what: str) -> Callable[[Client, argparse.Namespace], str]:
-    """Return what makes a question that names instances by id, label and GPU; `what`
-    has {} for them."""
-
-    def ask(client: Client, args: argparse.Namespace) -> str:
-        names = []
-        for number in dict.fromkeys(args.id):
-            try:
-                row = find_instance(client, number) or {}
-            except VastError:
-                row = {}
-            more = [str(row[key]) for key in ("label", "gpu_name") if row.get(key)]
-            names.append(f"{number} ({', '.join(more)})" if more else str(number))
-        plural = "instances" if len(names) > 1 else "instance"
-        return what.replace("{}", f"{plural} {', '.join(names)}")
-
-    return ask
+def known_as(name: object, *details: object) -> str:
+    """Return a name with what is known of it in parentheses."""
+    known = ", ".join(str(detail) for detail in details if detail)
+    return f"{name} ({known})" if known else str(name)
 
 
-LABEL_MOST = 1024
+def describe_instances(client: Client, args: argparse.Namespace) -> str:
+    """Return the instances to change, with label and GPU where these can be read."""
+    names = []
+    for number in dict.fromkeys(args.id):
+        try:
+            row = find_instance(client, number) or {}
+        except VastError:
+            row = {}
+        names.append(known_as(number, row.get("label"), row.get("gpu_name")))
+    return f"instance{'s' * (len(names) > 1)} {', '.join(names)}"
+
+
+LABEL = at_most("label", 1024)
 ONSTART_MOST = 4096  # characters of a start-up script that the service takes
-RENTAL_FLAGS = ("python_utf8", "lang_utf8", "force", "cancel_unavail")
 ONE_VARIABLE = r"""(?s)[A-Za-z_]\w*=(?!.*\s-)[^='"\\]*"""  # NAME=some words
 
 
@@ -3209,25 +3200,28 @@ def parse_environment(texts: Sequence[str]) -> dict[str, str]:
     return found
 
 
+def wants_jupyter(args: argparse.Namespace) -> bool:
+    """Return whether an option asks for Jupyter."""
+    return args.jupyter or args.jupyter_lab or args.jupyter_dir is not None
+
+
 def run_type(args: argparse.Namespace) -> str | None:
     """Return how to log in to the instance; None leaves it to the template."""
     if args.args is not None:
         return "args"
-    jupyter = args.jupyter or args.jupyter_lab or args.jupyter_dir is not None
     if args.direct:
         direct = "ssh_direct ssh_proxy"
-        return f"jupyter_direct {direct}" if jupyter else direct
-    if jupyter:
+        return f"jupyter_direct {direct}" if wants_jupyter(args) else direct
+    if wants_jupyter(args):
         return "jupyter"
     return "ssh" if args.ssh or args.template_hash is None else None
 
 
 def check_rental(args: argparse.Namespace) -> None:
     """Refuse options that exclude each other. Raises UsageError."""
-    jupyter = args.jupyter or args.jupyter_lab or args.jupyter_dir is not None
     if not args.image and args.create_from is None and not args.template_hash:
         raise UsageError("no image; give --image or --template_hash")
-    if jupyter and args.args is not None:
+    if wants_jupyter(args) and args.args is not None:
         raise UsageError("--jupyter and --args cannot be used together")
     if args.onstart is not None and args.onstart_cmd is not None:
         raise UsageError("--onstart and --onstart-cmd cannot be used together")
@@ -3239,18 +3233,6 @@ def check_rental(args: argparse.Namespace) -> None:
     volume = args.create_volume or args.link_volume
     if bool(volume) != bool(args.mount_path):
         raise UsageError("a volume needs --mount-path, and --mount-path needs a volume")
-
-
-def volume_info(args: argparse.Namespace) -> Row | None:
-    """Return the volume to create or link with an instance, as the service takes it."""
-    volume = args.create_volume or args.link_volume
-    if not volume:
-        return None
-    info = {"mount_path": args.mount_path, "volume_id": volume}
-    info["create_new"] = args.create_volume is not None
-    if args.create_volume is not None:
-        info |= {"size": args.volume_size, "name": args.volume_label}
-    return {key: value for key, value in info.items() if value is not None}
 
 
 def rental(args: argparse.Namespace) -> Row:
@@ -3265,27 +3247,18 @@ def rental(args: argparse.Namespace) -> Row:
     if len(onstart or "") + sum(map(len, args.args or ())) > ONSTART_MOST:
         most = f"at most {ONSTART_MOST} characters"
         raise UsageError(f"the start-up script and the arguments are too long: {most}")
-    disk = 10.0 if args.disk is None and args.template_hash is None else args.disk
-    body: Row = {
+    body = {
         "client_id": "me",
-        "image": args.image,
-        "disk": disk,
-        "label": args.label,
-        "price": args.price,
+        "disk": 10.0 if args.template_hash is None else None,
         "onstart": onstart,
         "runtype": run_type(args),
-        "jupyter_dir": args.jupyter_dir,
-        "use_jupyter_lab": args.jupyter_lab or None,
-        "args": args.args,
-        "create_from": args.create_from,
-        "extra": args.extra,
         "env": None if args.env is None else parse_environment(args.env),
-        "image_login": args.login,
-        "template_hash_id": args.template_hash,
-        "user": args.user,
-        "volume_info": volume_info(args),
+        **given((*IMAGE_ARGS, *RENTAL_ARGS), args),
     }
-    body |= {flag: getattr(args, flag) or None for flag in RENTAL_FLAGS}
+    new = args.create_volume is not None
+    if new or args.link_volume is not None:
+        volume_args = (*VOLUME_ARGS, *(NEW_VOLUME_ARGS if new else ()))
+        body["volume_info"] = {**given(volume_args, args), "create_new": new}
     return {key: value for key, value in body.items() if value is not None}
 
 
@@ -3299,16 +3272,10 @@ class Rental(Request):
     """A kind of command: rents offers, each once; from then on they cost money."""
 
     def __init__(self, **more: Any) -> None:
-        super().__init__(
-            "PUT /api/v0/asks/{id}/",
-            "offer {id}: rented",
-            once=True,
-            doubt="offer {id} may or may not have been rented",
-            look="show instances",
-            goal=waiting_for("running"),
-            proof="new_contract",
-            **more,
-        )
+        doubt = "offer {id} may or may not have been rented"
+        super().__init__("PUT /api/v0/asks/{id}/", "offer {id}: rented", once=True,
+            doubt=doubt, look="show instances", goal=waiting_for("running"),
+            proof="new_contract", **more)  # fmt: skip
 
     def call(self, args: argparse.Namespace) -> Call:
         call = super().call(args)
@@ -3316,6 +3283,8 @@ class Rental(Request):
         return call
 
     def __call__(self, client: Client, args: argparse.Namespace) -> Iterator[Shown]:
+        for arg in CREATE_ARGS:  # `launch instance` does not have them all
+            vars(args).setdefault(arg.dest, None)
         self.order = rental(args)
         if args.args is not None and (args.ssh or args.direct):
             client.env.note("--ssh and --direct have no effect with --args")
@@ -3325,50 +3294,21 @@ class Rental(Request):
         """Rent one offer, if it costs no more than `--max-price`."""
         if args.max_price is not None:
             check_price(client, args)
-        called = client.env.now()
+        call, called = self.call(args), client.env.now()
         try:
-            reply = client.send(self.call(args))
+            reply = client.send(call)
             number = reply.get("new_contract")
             if type(number) is not int:  # True is an int too
-                doubt = self.call(args).in_doubt()
-                raise OutcomeUnknown(f"the response names no instance{doubt}")
+                raise OutcomeUnknown(f"the response names no instance{call.in_doubt()}")
         except OutcomeUnknown as error:
-            raise self.searched(client, args, error, called) from None
+            raise look_for_rental(client, args.label, error, called) from None
         kind = "on demand"
         if args.price is not None:
             kind = f"interruptible, at ${args.price:g}/h"
         client.paid = f"instance {number}: rented, and costs money"
         client.env.note(f"rented offer {args.id} {kind}")
-        self.tell_price(client, number)
+        tell_price(client, number)
         return Result(reply, f"Created instance {number}")
-
-    def searched(
-        self, client: Client, args: argparse.Namespace, error: VastError, called: float
-    ) -> VastError:
-        """Return the error of a lost response with what can be found out about it."""
-        named = re.search(r'"new_contract":\s*(\d{1,18})', str(error.reply or ""))
-        if named:
-            return OutcomeUnknown(f"{error}; the response names instance {named[1]}")
-        if args.label is None:
-            return error
-        found = labelled_since(client, args.label, called)
-        return OutcomeUnknown(f"{error}; {found}", http=error.http)
-
-    def tell_price(self, client: Client, number: int) -> None:
-        """Note what an instance costs; that it can't be read is no failure."""
-        try:
-            row = find_instance(client, number) or {}
-        except Interrupted:
-            raise
-        except VastError as error:
-            client.env.note(f"cannot read the price of instance {number}: {error}")
-            return
-        price, disk = as_price(row.get("dph_total")), as_price(row.get("disk_space"))
-        if price is not None:
-            cost = f"${price:.4g}/h (${price * 24:.2f}/day)"
-            size = f" with {disk:g} GB of disk" if disk is not None else ""
-            client.paid = f"instance {number}: rented, and costs {cost}"
-            client.env.note(f"instance {number} costs {cost}{size}")
 
     def wait(
         self, client: Client, args: argparse.Namespace, done: list[Result]
@@ -3404,25 +3344,52 @@ def check_price(client: Client, args: argparse.Namespace) -> None:
         raise VastError(f"{msg}; nothing was rented", "too_expensive")
 
 
-def labelled_since(client: Client, label: str, called: float) -> str:
-    """Return which instances with a label started since a call without a response."""
+def tell_price(client: Client, number: int) -> None:
+    """Note what an instance costs; that it can't be read is no failure."""
+    try:
+        row = find_instance(client, number) or {}
+    except Interrupted:
+        raise
+    except VastError as error:
+        client.env.note(f"cannot read the price of instance {number}: {error}")
+        return
+    price, disk = as_price(row.get("dph_total")), as_price(row.get("disk_space"))
+    if price is not None:
+        cost = f"${price:.4g}/h (${price * 24:.2f}/day)"
+        size = f" with {disk:g} GB of disk" if disk is not None else ""
+        client.paid = f"instance {number}: rented, and costs {cost}"
+        client.env.note(f"instance {number} costs {cost}{size}")
+
+
+def look_for_rental(
+    client: Client, label: str | None, error: VastError, called: float
+) -> VastError:
+    """Return the error of a lost response with what can be found out about it: the id
+    in what came, or which instances with the label have started since the call."""
+    named = re.search(r'"new_contract":\s*(\d{1,18})', str(error.reply or ""))
+    if named:
+        return OutcomeUnknown(f"{error}; the response names instance {named[1]}")
+    if label is None:
+        return error
     try:
         rows = find_instances(client)
-    except VastError as error:
-        return f"looking for the label failed: {error}"
-    slack = 60  # seconds that the clocks may differ
-    found = []
+    except VastError as problem:
+        found = f"looking for the label failed: {problem}"
+        return OutcomeUnknown(f"{error}; {found}", http=error.http)
+    numbers = []
     for row in rows:
         started = row.get("start_date")
-        old = isinstance(started, (int, float)) and started < called - slack
+        # The clocks may differ by a minute.
+        old = isinstance(started, (int, float)) and started < called - 60
         if row.get("label") == label and not old:
-            found.append(str(row.get("id")))
-    if not found:
-        return f"no instance with label '{label}' has started since"
-    what = f"{' '.join(found)} with label '{label}'"
-    if len(found) > 1:
-        return f"instances {what} have started since"
-    return f"instance {what} has started since"
+            numbers.append(str(row.get("id")))
+    if len(numbers) > 1:
+        found = f"instances {' '.join(numbers)} with label '{label}' have started since"
+    elif numbers:
+        found = f"instance {numbers[0]} with label '{label}' has started since"
+    else:
+        found = f"no instance with label '{label}' has started since"
+    return OutcomeUnknown(f"{error}; {found}", http=error.http)
 
 
 CONTINENTS = {
@@ -3436,71 +3403,53 @@ CONTINENTS = {
 }
 
 
-def launch_query(args: argparse.Namespace) -> str:
-    """Return the query that `launch instance` searches with."""
-    parts = [f"gpu_name={args.gpu_name}", f"num_gpus={args.num_gpus}"]
+def find_best_offer(client: Client, args: argparse.Namespace) -> None:
+    """Search for the offer that `launch instance` rents; put it into words."""
+    args.query = [f"gpu_name={args.gpu_name}", f"num_gpus={args.num_gpus}"]
     if args.region:
         region = args.region.strip("[] ")
         codes = CONTINENTS.get(region.lower().replace(" ", "_"), "").split()
-        parts.append(f"geolocation in [{','.join(codes) or region}]")
-    return " ".join(parts)
-
-
-class Launch(Rental):
-    """A kind of command: searches, and rents the best offer it finds."""
-
-    def __init__(self) -> None:
-        super().__init__(ask=lambda client, args: f"rent {self.described()}?")
-
-    def __call__(self, client: Client, args: argparse.Namespace) -> Iterator[Shown]:
-        for arg in CREATE_ARGS:
-            vars(args).setdefault(arg.dest, None)
-        rental(args)  # refuses what is wrong before anything is sent
-        search = argparse.Namespace(
-            query=[launch_query(args)], no_default=False, order=args.order,
-            type="on-demand", storage=args.disk, limit=args.limit,
-            disable_bundling=False,
-        )  # fmt: skip
-        offers = [row for row in find_offers(client, search)
-                  if isinstance(row.get("id"), int)]  # fmt: skip
-        if not offers:
-            raise VastError("no matching offer; nothing was rented", "not_found")
-        self.offer, args.id = offers[0], offers[0]["id"]
-        client.env.note(f"best offer: {self.described()}")
-        yield from super().__call__(client, args)
-
-    def described(self) -> str:
-        """Return the best offer in words."""
-        row = self.offer
-        price = format_number(row.get("dph_total"), "$%.4f/h") or "at an unknown price"
-        gpus = f"{row.get('num_gpus')}x {row.get('gpu_name')}"
-        return f"offer {row['id']}, {gpus}, {row.get('geolocation')}, {price}"
+        args.query.append(f"geolocation in [{','.join(codes) or region}]")
+    args.type, args.storage = "on-demand", args.disk
+    args.no_default = args.disable_bundling = False
+    found = find_offers(client, args)
+    row = next((row for row in found if isinstance(row.get("id"), int)), None)
+    if row is None:
+        raise VastError("no matching offer; nothing was rented", "not_found")
+    price = format_number(row.get("dph_total"), "$%.4f/h") or "at an unknown price"
+    gpus = f"{row.get('num_gpus')}x {row.get('gpu_name')}"
+    args.id = row["id"]
+    args.offer = f"offer {args.id}, {gpus}, {row.get('geolocation')}, {price}"
+    client.env.note(f"best offer: {args.offer}")
 
 
 # The arguments that `create instance` and `launch instance` share.
 RENTAL_ARGS = (
-    Arg("--label", "label for the instance", at_most("label", LABEL_MOST)),
-    Arg("--onstart", "script file to run at every start", file_name),
-    Arg("--onstart-cmd", "commands to run at every start"),
-    Arg("--entrypoint", "the same, if neither of them is given"),
-    Arg("--ssh", "log in with ssh (default)", bool),
-    Arg("--direct", "connect to the machine directly, not through a proxy", bool),
-    Arg("--jupyter", "start Jupyter", bool),
+    Arg("--label", "label for the instance", LABEL),
+    Arg("--onstart", "script file to run at every start", file_name, wire=""),
+    Arg("--onstart-cmd", "commands to run at every start", wire=""),
+    Arg("--entrypoint", "the same, if neither of them is given", wire=""),
+    Arg("--ssh", "log in with ssh (default)", bool, wire=""),
+    Arg("--direct", "connect to the machine directly, not through a proxy", bool,
+        wire=""),
+    Arg("--jupyter", "start Jupyter", bool, wire=""),
     Arg("--jupyter-dir", "folder to open in Jupyter"),
-    Arg("--jupyter-lab", "start JupyterLab", bool),
+    Arg("--jupyter-lab", "start JupyterLab", bool, wire="use_jupyter_lab"),
     Arg("--lang-utf8", "set the locale to C.UTF-8", bool),
     Arg("--python-utf8", "set Python's encoding to UTF-8", bool),
-    Arg("--env", "'-e NAME=VALUE -p 80:80 -v a:b -h NAME', as for Docker", append=True),
+    Arg("--env", "'-e NAME=VALUE -p 80:80 -v a:b -h NAME', as for Docker", append=True,
+        wire=""),
     Arg("--login", "registry login: '-u USER -p PASSWORD HOST'", wire="image_login",
         secret=True),
-    Arg("--template_hash", "template to use for what is not given here"),
+    Arg("--template_hash", "template to use for what is not given here",
+        wire="template_hash_id"),
     Arg("--cancel-unavail", "fail if the machine is not available now", bool),
     Arg("--extra"),
     Arg("--max-price", "refuse to pay more, $/hour including the disk",
-        number("price", "$", above=0)),
+        number("price", "$", above=0), wire=""),
     Arg("--args...", "pass all that follows to the image's command"),
 )  # fmt: skip
-CREATE_ARGS = (
+IMAGE_ARGS = (
     Arg("--image", "image to run; this or a template is required"),
     Arg("--disk", "GB of disk (default: 10)", DISK_SIZE),
     Arg("--price --bid_price", "rent interruptible, at this bid in $/hour",
@@ -3508,14 +3457,20 @@ CREATE_ARGS = (
     Arg("--user", "user to run the image as"),
     Arg("--create-from", "id of an instance to copy", identifier),
     Arg("--force", "skip the checks of --create-from", bool),
-    Arg("--create-volume", "id of a volume offer; creates a volume", identifier),
-    Arg("--link-volume", "id of one of your volumes; attaches it", volume_id),
-    Arg("--mount-path", "where to mount the volume"),
-    Arg("--volume-size", "GB of the new volume (default: 15)",
-        number("volume size", "GB", 1, whole=True)),
-    Arg("--volume-label", "name for the new volume"),
-    *RENTAL_ARGS,
 )  # fmt: skip
+VOLUME_ARGS = (
+    Arg("--create-volume", "id of a volume offer; creates a volume", identifier,
+        wire="volume_id"),
+    Arg("--link-volume", "id of one of your volumes; attaches it", volume_id,
+        wire="volume_id"),
+    Arg("--mount-path", "where to mount the volume"),
+)  # fmt: skip
+NEW_VOLUME_ARGS = (
+    Arg("--volume-size", "GB of the new volume (default: 15)",
+        number("volume size", "GB", 1, whole=True), wire="size"),
+    Arg("--volume-label", "name for the new volume", wire="name"),
+)  # fmt: skip
+CREATE_ARGS = (*IMAGE_ARGS, *VOLUME_ARGS, *NEW_VOLUME_ARGS, *RENTAL_ARGS)
 ONLY_ONE = (
     Arg("id?", "id of the instance; optional if you have only one", identifier),
     Arg("--id", "the same, as an option", stands_for="id"),
@@ -3530,11 +3485,6 @@ def needs_a_change(client: Client, args: argparse.Namespace) -> None:
     options = ("image", "template_id", "template_hash_id", "args", "env", "onstart")
     if all(getattr(args, name) is None for name in options):
         raise no_change()
-
-
-def bid_words(client: Client, args: argparse.Namespace) -> None:
-    """Put the new bid into words."""
-    args.bid = "chosen by the service" if args.price is None else f"${args.price:g}/h"
 
 
 INSTANCE_COMMANDS = (
@@ -3564,7 +3514,7 @@ INSTANCE_COMMANDS = (
         example="create instances 1234 1235 --image pytorch/pytorch --disk 40",
     ),
     Command("launch instance", "search, and rent the best offer",
-        Launch(),
+        Rental(prepare=find_best_offer, ask="rent {offer}?"),
         Arg("-g --gpu-name", "GPU model, such as RTX_4090", required=True),
         Arg("-n --num-gpus", "number of GPUs",
             number("number of GPUs", least=1, whole=True), required=True),
@@ -3597,15 +3547,15 @@ INSTANCE_COMMANDS = (
     Command("recycle instance", "recreate an instance's container from its image",
         Request("PUT /api/v0/instances/recycle/{id}/", "instance {id}: recycling",
             goal=waiting_for("running"),
-            ask=describe_instances(
-                "recycle {}? The container's disk is wiped and the ssh port changes.")),
+            ask=lambda client, args: f"recycle {describe_instances(client, args)}?"
+            " The container's disk is wiped and the ssh port changes."),
         INSTANCE_IDS, example="recycle instance 5001 --wait",
         aliases=["recycle instances"],
     ),
     Command("label instance", "set the label of an instance",
         Request(f"PUT {INSTANCE_PATH}", "instance {id}: label '{label}'"),
         INSTANCE_ID,
-        Arg("label", "new label; '' removes it", at_most("label", LABEL_MOST)),
+        Arg("label", "new label; '' removes it", LABEL),
         example="label instance 5001 training",
     ),
     Command("update instance", "change the image, template or environment",
@@ -3631,7 +3581,9 @@ INSTANCE_COMMANDS = (
     ),
     Command("change bid", "change the bid for an interruptible instance",
         Request("PUT /api/v0/instances/bid_price/{id}/", "instance {id}: bid {bid}",
-            body={"client_id": "me", "price": "{price}"}, prepare=bid_words,
+            body={"client_id": "me", "price": "{price}"},
+            prepare=lambda client, args: setattr(args, "bid", "chosen by the service"
+                if args.price is None else f"${args.price:g}/h"),
             schedule=True, look="show instances"),
         INSTANCE_ID,
         Arg("--price", "$/hour; without it the service picks a winning bid",
@@ -3641,7 +3593,8 @@ INSTANCE_COMMANDS = (
     Command("destroy instance", "destroy an instance and all its data",
         Request(f"DELETE {INSTANCE_PATH}", "instance {id}: destroying",
             goal=waiting_for("gone"), schedule=True,
-            ask=describe_instances("destroy {} and all data on its disk?")),
+            ask=lambda client, args: f"destroy {describe_instances(client, args)}"
+            " and all data on its disk?"),
         INSTANCE_IDS, example="destroy instance 5001 -y", aliases=["destroy instances"],
     ),
 )  # fmt: skip
@@ -4335,7 +4288,7 @@ def registry_login(text: str, env: Environment) -> Row:
 
 def login_mode(args: argparse.Namespace, now: Row) -> Row:
     """Return how to log in to instances, if options name it; `now` is the template."""
-    jupyter = args.jupyter or args.jupyter_lab or args.jupyter_dir is not None
+    jupyter = wants_jupyter(args)
     if not (jupyter or args.ssh or args.direct):
         return {}
     jupyter = jupyter or (now.get("runtype") == "jupyter" and not args.ssh)
@@ -4541,15 +4494,8 @@ def describe_volumes(client: Client, numbers: Iterable[int]) -> str:
         row: Row = next((row for row in rows if row.get("id") == number), {})
         size = format_number(row.get("disk_space"), "%.0f GB")
         price = format_number(row.get("storage_total_cost"), "$%.4g/h")
-        known = ", ".join(str(word) for word in (row.get("label"), size, price) if word)
-        texts.append(f"volume {number} ({known})" if known else f"volume {number}")
+        texts.append(known_as(f"volume {number}", row.get("label"), size, price))
     return ", ".join(texts)
-
-
-def ask_about_volumes(client: Client, args: argparse.Namespace) -> str:
-    """Return the question before volumes are deleted."""
-    names = describe_volumes(client, dict.fromkeys(args.id))
-    return f"delete {names} with all data?"
 
 
 class VolumeRental(Request):
@@ -4672,7 +4618,8 @@ STORAGE_COMMANDS = (
     ),
     Command("delete volume", "delete a volume and all its data",
         Request("DELETE /api/v0/volumes/?id={id}", "volume {id}: deleted",
-            ask=ask_about_volumes),
+            ask=lambda client, args: "delete"
+            f" {describe_volumes(client, dict.fromkeys(args.id))} with all data?"),
         Arg("id+", "one or more volume ids", volume_id), example="delete volume 70001",
     ),
     Command("show instance-backups", "list the backups of your instances",
