@@ -2950,21 +2950,18 @@ OFFER_COMMANDS = (
 
 # --- instances ------------------------------------------------------------------------
 
-HOST = r"[A-Za-z0-9][A-Za-z0-9.-]*|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*"
-
 
 def as_address(host: object, port: object) -> tuple[str, int] | None:
-    """Return a host and a port that can stand in a URL or a command, or None: strangers
-    have written both."""
+    """Return a stranger's host and port if they can stand in a URL or a command."""
     name, digits = str(host or "").strip(), str(port)
-    if re.fullmatch(HOST, name) and re.fullmatch("[0-9]{1,5}", digits):
+    pattern = r"[A-Za-z0-9][A-Za-z0-9.-]*|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*"
+    if re.fullmatch(pattern, name) and re.fullmatch("[0-9]{1,5}", digits):
         return (name, int(digits)) if 0 < int(digits) < 65536 else None
     return None
 
 
 def ssh_address(row: Row) -> tuple[str, int, bool] | None:
-    """Return where ssh reaches an instance: host, port, whether directly; None: nowhere
-    yet.
+    """Return where ssh reaches an instance: host, port, whether directly; or None.
 
     Source: the vendor's client, which adds one to the proxy's port for Jupyter.
     """
@@ -3604,10 +3601,8 @@ INSTANCE_COMMANDS = (
 
 
 def fetch_result(client: Client, reply: object, timeout: float) -> str:
-    """Return the text of the file that a response names, once it is there.
-
-    Raises VastError when it is not after `timeout` seconds.
-    """
+    """Return the text of the file that a response names, once it is there. Raises
+    VastError when it is not after `timeout` seconds."""
     if not isinstance(reply, dict):
         raise VastError("the response names no result", BAD_REPLY)
     url = str(reply.get("result_url") or reply.get("temp_download_url"))
@@ -3740,9 +3735,6 @@ def ssh(client: Client, args: argparse.Namespace) -> Iterable[Shown]:
     return ()
 
 
-SIDE_IDS = r"local|((C|V|vast)\.)?[0-9]{1,18}|(drive|s3|b2|dropbox|hf)(\.[0-9]{1,18})?"
-
-
 def copy_side(text: str) -> tuple[str | int | None, str]:
     """Parse one side of a copy: its id for the service, None for this machine, and the
     path. A number alone is a whole instance."""
@@ -3751,7 +3743,8 @@ def copy_side(text: str) -> tuple[str | int | None, str]:
     name, colon, path = text.partition(":")
     if not colon or "/" in name:
         name, path = "local", text
-    if not re.fullmatch(SIDE_IDS, name) or not path or path.startswith(":"):
+    known = r"local|((C|V|vast)\.)?[0-9]{1,18}|(drive|s3|b2|dropbox|hf)(\.[0-9]{1,18})?"
+    if not re.fullmatch(known, name) or not path or path.startswith(":"):
         rule = f"use ID:/path for an instance, local:{text} for this machine"
         raise invalid("address", text, rule)
     return (None if name == "local" else name), path
@@ -3837,22 +3830,20 @@ def copy_with_rsync(client: Client, args: argparse.Namespace) -> Iterator[Shown]
     env.become([*words, *([near, remote] if up else [remote, near])])
 
 
-COPY_ENDED = r"(?i)\b(done|complete|completed|finished|copied)\b|\b100 ?%"
-COPY_FAILED = r"(?i)error|fail|denied|refused|abort|cancel"
-
-
 def copy_ended(client: Client, number: int, deadline: float) -> Row | None:
     """Return the instance once its status message tells the end of a copy; for a while
     it may be that of before. Raises VastError when the copy failed, NotDone."""
+    ended = r"(?i)\b(done|complete|completed|finished|copied)\b|\b100 ?%"
+    failed = "(?i)error|fail|denied|refused|abort|cancel"
     env, start, first, before = client.env, client.env.monotonic(), "", ""
     while True:
         status, message, row = observe(client, number)
         text, taken = f"instance {number}: {message or status}", env.monotonic() - start
         first = first or text
         news = text != first or taken >= STALE
-        if status == "gone" or (row and news and re.search(COPY_FAILED, message)):
+        if status == "gone" or (row and news and re.search(failed, message)):
             raise VastError(text, "copy_failed")
-        if row and news and re.search(COPY_ENDED, message):
+        if row and news and re.search(ended, message):
             env.note(text)
             return row
         env.progress(f"{text} ({taken:.0f} s)", milestone=text != before)
@@ -3995,11 +3986,6 @@ COPYING_COMMANDS = (
 
 # --- SSH keys and environment variables -----------------------------------------------
 
-PUBLIC_KEY = (
-    r"(ssh-(rsa|dss|ed25519)|ecdsa-sha2-[\w-]+|sk-(ssh|ecdsa)-[\w@.-]+)"
-    r"[ \t]+[A-Za-z0-9+/]{16,}={0,3}([ \t].*)?"
-)
-
 
 def read_key(client: Client, args: argparse.Namespace) -> None:
     """Put the text of a public key in place of its file's name, of - for stdin, or of
@@ -4018,7 +4004,8 @@ def read_key(client: Client, args: argparse.Namespace) -> None:
     text = (read_text(path) if os.path.isfile(path) else text).strip()
     if "PRIVATE KEY" in text or text.startswith("PuTTY-User-Key-File"):
         raise UsageError("that is a private key; give the public one, in a .pub file")
-    if not re.fullmatch(PUBLIC_KEY, text):
+    kinds = r"(ssh-(rsa|dss|ed25519)|ecdsa-sha2-[\w-]+|sk-(ssh|ecdsa)-[\w@.-]+)"
+    if not re.fullmatch(kinds + r"[ \t]+[A-Za-z0-9+/]{16,}={0,3}([ \t].*)?", text):
         word = shorten(path, 120)
         raise UsageError(f"'{word}' is neither a public SSH key nor a file with one")
     args.ssh_key = text
