@@ -3078,22 +3078,34 @@ POLL = 2.0  # seconds between two looks at an instance: the service's threshold
 STALE = 30.0  # seconds for which a row may show what was before a start
 
 
-def observe(client: Client, number: int) -> tuple[str, str, Row | None]:
-    """Return an instance's status, its status message and its row.
+def observe(
+    client: Client, number: int, deadline: float, words: Callable[[str, str], str]
+) -> Iterator[tuple[str, str, Row | None, float]]:
+    """Yield an instance's status, status message and row, and the seconds since the
+    first look, until the deadline; show the first two, in `words`, as progress.
 
     What a proxy or a lost connection does says nothing of the instance: its status is
     "not known" then. Raises NoKey, Interrupted.
     """
-    try:
-        row = find_instance(client, number)
-    except (NoKey, Interrupted, UsageError):
-        raise
-    except VastError as error:
-        return "not known", f"({error})", {}
-    if row is None:
-        return "gone", "", None
-    status = row.get("actual_status") or "starting"
-    return str(status), str(row.get("status_msg") or "").strip(), row
+    env, start, before = client.env, client.env.monotonic(), ""
+    while True:
+        try:
+            row = find_instance(client, number)
+            known = {"actual_status": "gone"} if row is None else row
+            status = str(known.get("actual_status") or "starting")
+            message = str(known.get("status_msg") or "").strip()
+        except (NoKey, Interrupted, UsageError):
+            raise
+        except VastError as error:
+            status, message, row = "not known", f"({error})", {}
+        taken = env.monotonic() - start
+        yield status, message, row, taken
+        text = f"instance {number}: {words(status, message)}".rstrip()
+        env.progress(f"{text} ({taken:.0f} s)", milestone=text != before)
+        if env.monotonic() + POLL > deadline:
+            return
+        before = text
+        env.sleep(POLL)
 
 
 def wait_until(client: Client, number: int, goal: str, deadline: float) -> Row | None:
@@ -3102,16 +3114,14 @@ def wait_until(client: Client, number: int, goal: str, deadline: float) -> Row |
     Raises VastError when it broke, NotDone after the deadline, Interrupted; each says
     what still costs money, and how to check.
     """
-    env, start = client.env, client.env.monotonic()
     reached, costs = GOALS[goal]
     costs += f"; to check: {PROGRAM} show instance {number}"
-    first = before = ""
+    first = ""
     try:
-        while True:
-            status, reason, row = observe(client, number)
-            taken = env.monotonic() - start
+        looks = observe(client, number, deadline, "{} {}".format)
+        for status, reason, row, taken in looks:
             if status == goal or status in reached:
-                env.note(f"instance {number} is {goal}")
+                client.env.note(f"instance {number} is {goal}")
                 return row
             first = first or status
             news = status != first or taken >= STALE
@@ -3120,16 +3130,11 @@ def wait_until(client: Client, number: int, goal: str, deadline: float) -> Row |
             if goal != "gone" and status in BROKEN and news:
                 msg = f"instance {number} is {status}: {reason or 'no reason given'}"
                 raise VastError(f"{msg}; {costs}", "not_ready")
-            text = f"instance {number}: {status} {reason}".rstrip()
-            env.progress(f"{text} ({taken:.0f} s)", milestone=text != before)
-            if env.monotonic() + POLL > deadline:
-                msg = f"instance {number} is not {goal} after {taken:.0f} s"
-                raise NotDone(f"{msg} (status: {status}); {costs}", "timeout")
-            before = text
-            env.sleep(POLL)
     except (KeyboardInterrupt, Interrupted) as cause:
         msg = f"interrupted; instance {number} may not be {goal} yet; {costs}"
         raise Interrupted(msg, cause) from None
+    msg = f"instance {number} is not {goal} after {taken:.0f} s (status: {status})"
+    raise NotDone(f"{msg}; {costs}", "timeout")
 
 
 def waiting_for(goal: str) -> Callable[[Client, int, float], Row | None]:
@@ -3835,23 +3840,19 @@ def copy_ended(client: Client, number: int, deadline: float) -> Row | None:
     it may be that of before. Raises VastError when the copy failed, NotDone."""
     ended = r"(?i)\b(done|complete|completed|finished|copied)\b|\b100 ?%"
     failed = "(?i)error|fail|denied|refused|abort|cancel"
-    env, start, first, before = client.env, client.env.monotonic(), "", ""
-    while True:
-        status, message, row = observe(client, number)
-        text, taken = f"instance {number}: {message or status}", env.monotonic() - start
+    looks = observe(client, number, deadline, lambda status, message: message or status)
+    first = ""
+    for status, message, row, taken in looks:
+        text = f"instance {number}: {message or status}"
         first = first or text
         news = text != first or taken >= STALE
         if status == "gone" or (row and news and re.search(failed, message)):
             raise VastError(text, "copy_failed")
         if row and news and re.search(ended, message):
-            env.note(text)
+            client.env.note(text)
             return row
-        env.progress(f"{text} ({taken:.0f} s)", milestone=text != before)
-        if env.monotonic() + POLL > deadline:
-            stop = f"to stop it: {PROGRAM} cancel copy {number}"
-            raise NotDone(f"no end after {taken:.0f} s; {text}; {stop}", "timeout")
-        before = text
-        env.sleep(POLL)
+    stop = f"to stop it: {PROGRAM} cancel copy {number}"
+    raise NotDone(f"no end after {taken:.0f} s; {text}; {stop}", "timeout")
 
 
 REMOTE_COPY = Request(
