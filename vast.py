@@ -3385,12 +3385,9 @@ def look_for_rental(
         old = isinstance(started, (int, float)) and started < called - 60
         if row.get("label") == label and not old:
             numbers.append(str(row.get("id")))
-    if len(numbers) > 1:
-        found = f"instances {' '.join(numbers)} with label '{label}' have started since"
-    elif numbers:
-        found = f"instance {numbers[0]} with label '{label}' has started since"
-    else:
-        found = f"no instance with label '{label}' has started since"
+    several = len(numbers) > 1
+    what = f"instance{'s' * several} {' '.join(numbers)}" if numbers else "no instance"
+    found = f"{what} with label '{label}' {'have' if several else 'has'} started since"
     return OutcomeUnknown(f"{error}; {found}", http=error.http)
 
 
@@ -4166,8 +4163,7 @@ TEMPLATE_COLUMNS = (
 )
 BENCHMARK_COLUMNS = (
     Column("Machine", "machine_id", "d", "id of the machine", essential=True),
-    Column("N", "num_gpus", "dx", "number of GPUs", essential=True),
-    Column("Model", "gpu_name", "", "GPU model", essential=True),
+    *pick_columns("N,Model", OFFER_COLUMNS, ()),
     Column("Value", "value|score", ".2f", "what was measured", essential=True),
     Column("Type", "type|name", "", "unit of the value", essential=True),
     Column("$/hr", "dph_base", ".4f", "price without disk"),
