@@ -3695,10 +3695,8 @@ def execute(client: Client, args: argparse.Namespace) -> Iterator[Shown]:
 
     command = args.command = " ".join(args.command)
     verb = command.partition(" ")[0].strip()
-    hint = (
-        "the service runs only ls, rm and du, on the disk of a stopped instance;"
-        f" otherwise: {PROGRAM} ssh {args.id} {quote(command)}"
-    )
+    hint = "the service runs only ls, rm and du, on the disk of a stopped instance;"
+    hint += f" otherwise: {PROGRAM} ssh {args.id} {quote(command)}"
     if verb not in ("ls", "rm", "du"):
         raise UsageError(hint)
     if len(command) > 512:
