@@ -2928,40 +2928,30 @@ OFFER_COMMANDS = (
 
 # --- instances ------------------------------------------------------------------------
 
-HOST = r"[A-Za-z0-9][A-Za-z0-9.-]*|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*"
-
 
 def as_address(host: object, port: object) -> tuple[str, int] | None:
-    """Return a host and a port that can stand in a URL or a command, or None: strangers
-    have written both."""
+    """Return a stranger's host and port if they can stand in a URL or a command."""
     name, digits = str(host or "").strip(), str(port)
-    if re.fullmatch(HOST, name) and re.fullmatch("[0-9]{1,5}", digits):
+    pattern = r"[A-Za-z0-9][A-Za-z0-9.-]*|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*"
+    if re.fullmatch(pattern, name) and re.fullmatch("[0-9]{1,5}", digits):
         return (name, int(digits)) if 0 < int(digits) < 65536 else None
     return None
 
 
-def direct_address(row: Row) -> tuple[str, int] | None:
-    """Return the machine's own address of an instance's port 22."""
-    ports = row.get("ports")
-    entries = ports.get("22/tcp") if isinstance(ports, dict) else None
-    if not isinstance(entries, list):
-        return None
-    usable = [entry for entry in entries if isinstance(entry, dict)]
-    usable.sort(key=lambda entry: ":" in str(entry.get("HostIp")))  # IPv4 first
-    host = row.get("public_ipaddr")
-    found = (as_address(host, entry.get("HostPort")) for entry in usable)
-    return next((address for address in found if address), None)
-
-
 def ssh_address(row: Row) -> tuple[str, int, bool] | None:
-    """Return where ssh reaches an instance: host, port, whether directly; None: nowhere
-    yet.
+    """Return where ssh reaches an instance: host, port, whether directly; or None.
 
     Source: the vendor's client, which adds one to the proxy's port for Jupyter.
     """
-    direct = direct_address(row)
-    if direct:
-        return (*direct, True)
+    ports = row.get("ports")
+    entries = ports.get("22/tcp") if isinstance(ports, dict) else None
+    listed = entries if isinstance(entries, list) else []
+    usable = [entry for entry in listed if isinstance(entry, dict)]
+    usable.sort(key=lambda entry: ":" in str(entry.get("HostIp")))  # IPv4 first
+    for entry in usable:
+        direct = as_address(row.get("public_ipaddr"), entry.get("HostPort"))
+        if direct:
+            return (*direct, True)
     proxy = as_address(row.get("ssh_host"), row.get("ssh_port"))
     if proxy and "jupyter" in str(row.get("image_runtype")):
         proxy = as_address(proxy[0], proxy[1] + 1)
@@ -3066,22 +3056,34 @@ POLL = 2.0  # seconds between two looks at an instance: the service's threshold
 STALE = 30.0  # seconds for which a row may show what was before a start
 
 
-def observe(client: Client, number: int) -> tuple[str, str, Row | None]:
-    """Return an instance's status, its status message and its row.
+def observe(
+    client: Client, number: int, deadline: float, words: Callable[[str, str], str]
+) -> Iterator[tuple[str, str, Row | None, float]]:
+    """Yield an instance's status, status message and row, and the seconds since the
+    first look, until the deadline; show the first two, in `words`, as progress.
 
     What a proxy or a lost connection does says nothing of the instance: its status is
     "not known" then. Raises NoKey, Interrupted.
     """
-    try:
-        row = find_instance(client, number)
-    except (NoKey, Interrupted, UsageError):
-        raise
-    except VastError as error:
-        return "not known", f"({error})", {}
-    if row is None:
-        return "gone", "", None
-    status = row.get("actual_status") or "starting"
-    return str(status), str(row.get("status_msg") or "").strip(), row
+    env, start, before = client.env, client.env.monotonic(), ""
+    while True:
+        try:
+            row = find_instance(client, number)
+            known = {"actual_status": "gone"} if row is None else row
+            status = str(known.get("actual_status") or "starting")
+            message = str(known.get("status_msg") or "").strip()
+        except (NoKey, Interrupted, UsageError):
+            raise
+        except VastError as error:
+            status, message, row = "not known", f"({error})", {}
+        taken = env.monotonic() - start
+        yield status, message, row, taken
+        text = f"instance {number}: {words(status, message)}".rstrip()
+        env.progress(f"{text} ({taken:.0f} s)", milestone=text != before)
+        if env.monotonic() + POLL > deadline:
+            return
+        before = text
+        env.sleep(POLL)
 
 
 def wait_until(client: Client, number: int, goal: str, deadline: float) -> Row | None:
@@ -3090,16 +3092,14 @@ def wait_until(client: Client, number: int, goal: str, deadline: float) -> Row |
     Raises VastError when it broke, NotDone after the deadline, Interrupted; each says
     what still costs money, and how to check.
     """
-    env, start = client.env, client.env.monotonic()
     reached, costs = GOALS[goal]
     costs += f"; to check: {PROGRAM} show instance {number}"
-    first = before = ""
+    first = ""
     try:
-        while True:
-            status, reason, row = observe(client, number)
-            taken = env.monotonic() - start
+        looks = observe(client, number, deadline, "{} {}".format)
+        for status, reason, row, taken in looks:
             if status == goal or status in reached:
-                env.note(f"instance {number} is {goal}")
+                client.env.note(f"instance {number} is {goal}")
                 return row
             first = first or status
             news = status != first or taken >= STALE
@@ -3108,16 +3108,11 @@ def wait_until(client: Client, number: int, goal: str, deadline: float) -> Row |
             if goal != "gone" and status in BROKEN and news:
                 msg = f"instance {number} is {status}: {reason or 'no reason given'}"
                 raise VastError(f"{msg}; {costs}", "not_ready")
-            text = f"instance {number}: {status} {reason}".rstrip()
-            env.progress(f"{text} ({taken:.0f} s)", milestone=text != before)
-            if env.monotonic() + POLL > deadline:
-                msg = f"instance {number} is not {goal} after {taken:.0f} s"
-                raise NotDone(f"{msg} (status: {status}); {costs}", "timeout")
-            before = text
-            env.sleep(POLL)
     except (KeyboardInterrupt, Interrupted) as cause:
         msg = f"interrupted; instance {number} may not be {goal} yet; {costs}"
         raise Interrupted(msg, cause) from None
+    msg = f"instance {number} is not {goal} after {taken:.0f} s (status: {status})"
+    raise NotDone(f"{msg}; {costs}", "timeout")
 
 
 def waiting_for(goal: str) -> Callable[[Client, int, float], Row | None]:
@@ -3125,28 +3120,26 @@ def waiting_for(goal: str) -> Callable[[Client, int, float], Row | None]:
     return lambda client, number, deadline: wait_until(client, number, goal, deadline)
 
 
-def describe_instances(what: str) -> Callable[[Client, argparse.Namespace], str]:
-    """Return what makes a question that names instances by id, label and GPU; `what`
-    has {} for them."""
-
-    def ask(client: Client, args: argparse.Namespace) -> str:
-        names = []
-        for number in dict.fromkeys(args.id):
-            try:
-                row = find_instance(client, number) or {}
-            except VastError:
-                row = {}
-            more = [str(row[key]) for key in ("label", "gpu_name") if row.get(key)]
-            names.append(f"{number} ({', '.join(more)})" if more else str(number))
-        plural = "instances" if len(names) > 1 else "instance"
-        return what.replace("{}", f"{plural} {', '.join(names)}")
-
-    return ask
+def known_as(name: object, *details: object) -> str:
+    """Return a name with what is known of it in parentheses."""
+    known = ", ".join(str(detail) for detail in details if detail)
+    return f"{name} ({known})" if known else str(name)
 
 
-LABEL_MOST = 1024
+def describe_instances(client: Client, args: argparse.Namespace) -> str:
+    """Return the instances to change, with label and GPU where these can be read."""
+    names = []
+    for number in dict.fromkeys(args.id):
+        try:
+            row = find_instance(client, number) or {}
+        except VastError:
+            row = {}
+        names.append(known_as(number, row.get("label"), row.get("gpu_name")))
+    return f"instance{'s' * (len(names) > 1)} {', '.join(names)}"
+
+
+LABEL = at_most("label", 1024)
 ONSTART_MOST = 4096  # characters of a start-up script that the service takes
-RENTAL_FLAGS = ("python_utf8", "lang_utf8", "force", "cancel_unavail")
 ONE_VARIABLE = r"""(?s)[A-Za-z_]\w*=(?!.*\s-)[^='"\\]*"""  # NAME=some words
 
 
@@ -3187,25 +3180,28 @@ def parse_environment(texts: Sequence[str]) -> dict[str, str]:
     return found
 
 
+def wants_jupyter(args: argparse.Namespace) -> bool:
+    """Return whether an option asks for Jupyter."""
+    return args.jupyter or args.jupyter_lab or args.jupyter_dir is not None
+
+
 def run_type(args: argparse.Namespace) -> str | None:
     """Return how to log in to the instance; None leaves it to the template."""
     if args.args is not None:
         return "args"
-    jupyter = args.jupyter or args.jupyter_lab or args.jupyter_dir is not None
     if args.direct:
         direct = "ssh_direct ssh_proxy"
-        return f"jupyter_direct {direct}" if jupyter else direct
-    if jupyter:
+        return f"jupyter_direct {direct}" if wants_jupyter(args) else direct
+    if wants_jupyter(args):
         return "jupyter"
     return "ssh" if args.ssh or args.template_hash is None else None
 
 
 def check_rental(args: argparse.Namespace) -> None:
     """Refuse options that exclude each other. Raises UsageError."""
-    jupyter = args.jupyter or args.jupyter_lab or args.jupyter_dir is not None
     if not args.image and args.create_from is None and not args.template_hash:
         raise UsageError("no image; give --image or --template_hash")
-    if jupyter and args.args is not None:
+    if wants_jupyter(args) and args.args is not None:
         raise UsageError("--jupyter and --args cannot be used together")
     if args.onstart is not None and args.onstart_cmd is not None:
         raise UsageError("--onstart and --onstart-cmd cannot be used together")
@@ -3217,18 +3213,6 @@ def check_rental(args: argparse.Namespace) -> None:
     volume = args.create_volume or args.link_volume
     if bool(volume) != bool(args.mount_path):
         raise UsageError("a volume needs --mount-path, and --mount-path needs a volume")
-
-
-def volume_info(args: argparse.Namespace) -> Row | None:
-    """Return the volume to create or link with an instance, as the service takes it."""
-    volume = args.create_volume or args.link_volume
-    if not volume:
-        return None
-    info = {"mount_path": args.mount_path, "volume_id": volume}
-    info["create_new"] = args.create_volume is not None
-    if args.create_volume is not None:
-        info |= {"size": args.volume_size, "name": args.volume_label}
-    return {key: value for key, value in info.items() if value is not None}
 
 
 def rental(args: argparse.Namespace) -> Row:
@@ -3243,27 +3227,18 @@ def rental(args: argparse.Namespace) -> Row:
     if len(onstart or "") + sum(map(len, args.args or ())) > ONSTART_MOST:
         most = f"at most {ONSTART_MOST} characters"
         raise UsageError(f"the start-up script and the arguments are too long: {most}")
-    disk = 10.0 if args.disk is None and args.template_hash is None else args.disk
-    body: Row = {
+    body = {
         "client_id": "me",
-        "image": args.image,
-        "disk": disk,
-        "label": args.label,
-        "price": args.price,
+        "disk": 10.0 if args.template_hash is None else None,
         "onstart": onstart,
         "runtype": run_type(args),
-        "jupyter_dir": args.jupyter_dir,
-        "use_jupyter_lab": args.jupyter_lab or None,
-        "args": args.args,
-        "create_from": args.create_from,
-        "extra": args.extra,
         "env": None if args.env is None else parse_environment(args.env),
-        "image_login": args.login,
-        "template_hash_id": args.template_hash,
-        "user": args.user,
-        "volume_info": volume_info(args),
+        **given((*IMAGE_ARGS, *RENTAL_ARGS), args),
     }
-    body |= {flag: getattr(args, flag) or None for flag in RENTAL_FLAGS}
+    new = args.create_volume is not None
+    if new or args.link_volume is not None:
+        volume_args = (*VOLUME_ARGS, *(NEW_VOLUME_ARGS if new else ()))
+        body["volume_info"] = {**given(volume_args, args), "create_new": new}
     return {key: value for key, value in body.items() if value is not None}
 
 
@@ -3277,16 +3252,10 @@ class Rental(Request):
     """A kind of command: rents offers, each once; from then on they cost money."""
 
     def __init__(self, **more: Any) -> None:
-        super().__init__(
-            "PUT /api/v0/asks/{id}/",
-            "offer {id}: rented",
-            once=True,
-            doubt="offer {id} may or may not have been rented",
-            look="show instances",
-            goal=waiting_for("running"),
-            proof="new_contract",
-            **more,
-        )
+        doubt = "offer {id} may or may not have been rented"
+        super().__init__("PUT /api/v0/asks/{id}/", "offer {id}: rented", once=True,
+            doubt=doubt, look="show instances", goal=waiting_for("running"),
+            proof="new_contract", **more)  # fmt: skip
 
     def call(self, args: argparse.Namespace) -> Call:
         call = super().call(args)
@@ -3294,6 +3263,8 @@ class Rental(Request):
         return call
 
     def __call__(self, client: Client, args: argparse.Namespace) -> Iterator[Shown]:
+        for arg in CREATE_ARGS:  # `launch instance` does not have them all
+            vars(args).setdefault(arg.dest, None)
         self.order = rental(args)
         if args.args is not None and (args.ssh or args.direct):
             client.env.note("--ssh and --direct have no effect with --args")
@@ -3303,50 +3274,21 @@ class Rental(Request):
         """Rent one offer, if it costs no more than `--max-price`."""
         if args.max_price is not None:
             check_price(client, args)
-        called = client.env.now()
+        call, called = self.call(args), client.env.now()
         try:
-            reply = client.send(self.call(args))
+            reply = client.send(call)
             number = reply.get("new_contract")
             if type(number) is not int:  # True is an int too
-                doubt = self.call(args).in_doubt()
-                raise OutcomeUnknown(f"the response names no instance{doubt}")
+                raise OutcomeUnknown(f"the response names no instance{call.in_doubt()}")
         except OutcomeUnknown as error:
-            raise self.searched(client, args, error, called) from None
+            raise look_for_rental(client, args.label, error, called) from None
         kind = "on demand"
         if args.price is not None:
             kind = f"interruptible, at ${args.price:g}/h"
         client.paid = f"instance {number}: rented, and costs money"
         client.env.note(f"rented offer {args.id} {kind}")
-        self.tell_price(client, number)
+        tell_price(client, number)
         return Result(reply, f"Created instance {number}")
-
-    def searched(
-        self, client: Client, args: argparse.Namespace, error: VastError, called: float
-    ) -> VastError:
-        """Return the error of a lost response with what can be found out about it."""
-        named = re.search(r'"new_contract":\s*(\d{1,18})', str(error.reply or ""))
-        if named:
-            return OutcomeUnknown(f"{error}; the response names instance {named[1]}")
-        if args.label is None:
-            return error
-        found = labelled_since(client, args.label, called)
-        return OutcomeUnknown(f"{error}; {found}", http=error.http)
-
-    def tell_price(self, client: Client, number: int) -> None:
-        """Note what an instance costs; that it can't be read is no failure."""
-        try:
-            row = find_instance(client, number) or {}
-        except Interrupted:
-            raise
-        except VastError as error:
-            client.env.note(f"cannot read the price of instance {number}: {error}")
-            return
-        price, disk = as_price(row.get("dph_total")), as_price(row.get("disk_space"))
-        if price is not None:
-            cost = f"${price:.4g}/h (${price * 24:.2f}/day)"
-            size = f" with {disk:g} GB of disk" if disk is not None else ""
-            client.paid = f"instance {number}: rented, and costs {cost}"
-            client.env.note(f"instance {number} costs {cost}{size}")
 
     def wait(
         self, client: Client, args: argparse.Namespace, done: list[Result]
@@ -3382,25 +3324,49 @@ def check_price(client: Client, args: argparse.Namespace) -> None:
         raise VastError(f"{msg}; nothing was rented", "too_expensive")
 
 
-def labelled_since(client: Client, label: str, called: float) -> str:
-    """Return which instances with a label started since a call without a response."""
+def tell_price(client: Client, number: int) -> None:
+    """Note what an instance costs; that it can't be read is no failure."""
+    try:
+        row = find_instance(client, number) or {}
+    except Interrupted:
+        raise
+    except VastError as error:
+        client.env.note(f"cannot read the price of instance {number}: {error}")
+        return
+    price, disk = as_price(row.get("dph_total")), as_price(row.get("disk_space"))
+    if price is not None:
+        cost = f"${price:.4g}/h (${price * 24:.2f}/day)"
+        size = f" with {disk:g} GB of disk" if disk is not None else ""
+        client.paid = f"instance {number}: rented, and costs {cost}"
+        client.env.note(f"instance {number} costs {cost}{size}")
+
+
+def look_for_rental(
+    client: Client, label: str | None, error: VastError, called: float
+) -> VastError:
+    """Return the error of a lost response with what can be found out about it: the id
+    in what came, or which instances with the label have started since the call."""
+    named = re.search(r'"new_contract":\s*(\d{1,18})', str(error.reply or ""))
+    if named:
+        return OutcomeUnknown(f"{error}; the response names instance {named[1]}")
+    if label is None:
+        return error
     try:
         rows = find_instances(client)
-    except VastError as error:
-        return f"looking for the label failed: {error}"
-    slack = 60  # seconds that the clocks may differ
-    found = []
+    except VastError as problem:
+        found = f"looking for the label failed: {problem}"
+        return OutcomeUnknown(f"{error}; {found}", http=error.http)
+    numbers = []
     for row in rows:
         started = row.get("start_date")
-        old = isinstance(started, (int, float)) and started < called - slack
+        # The clocks may differ by a minute.
+        old = isinstance(started, (int, float)) and started < called - 60
         if row.get("label") == label and not old:
-            found.append(str(row.get("id")))
-    if not found:
-        return f"no instance with label '{label}' has started since"
-    what = f"{' '.join(found)} with label '{label}'"
-    if len(found) > 1:
-        return f"instances {what} have started since"
-    return f"instance {what} has started since"
+            numbers.append(str(row.get("id")))
+    several = len(numbers) > 1
+    what = f"instance{'s' * several} {' '.join(numbers)}" if numbers else "no instance"
+    found = f"{what} with label '{label}' {'have' if several else 'has'} started since"
+    return OutcomeUnknown(f"{error}; {found}", http=error.http)
 
 
 CONTINENTS = {
@@ -3414,71 +3380,53 @@ CONTINENTS = {
 }
 
 
-def launch_query(args: argparse.Namespace) -> str:
-    """Return the query that `launch instance` searches with."""
-    parts = [f"gpu_name={args.gpu_name}", f"num_gpus={args.num_gpus}"]
+def find_best_offer(client: Client, args: argparse.Namespace) -> None:
+    """Search for the offer that `launch instance` rents; put it into words."""
+    args.query = [f"gpu_name={args.gpu_name}", f"num_gpus={args.num_gpus}"]
     if args.region:
         region = args.region.strip("[] ")
         codes = CONTINENTS.get(region.lower().replace(" ", "_"), "").split()
-        parts.append(f"geolocation in [{','.join(codes) or region}]")
-    return " ".join(parts)
-
-
-class Launch(Rental):
-    """A kind of command: searches, and rents the best offer it finds."""
-
-    def __init__(self) -> None:
-        super().__init__(ask=lambda client, args: f"rent {self.described()}?")
-
-    def __call__(self, client: Client, args: argparse.Namespace) -> Iterator[Shown]:
-        for arg in CREATE_ARGS:
-            vars(args).setdefault(arg.dest, None)
-        rental(args)  # refuses what is wrong before anything is sent
-        search = argparse.Namespace(
-            query=[launch_query(args)], no_default=False, order=args.order,
-            type="on-demand", storage=args.disk, limit=args.limit,
-            disable_bundling=False,
-        )  # fmt: skip
-        offers = [row for row in find_offers(client, search)
-                  if isinstance(row.get("id"), int)]  # fmt: skip
-        if not offers:
-            raise VastError("no matching offer; nothing was rented", "not_found")
-        self.offer, args.id = offers[0], offers[0]["id"]
-        client.env.note(f"best offer: {self.described()}")
-        yield from super().__call__(client, args)
-
-    def described(self) -> str:
-        """Return the best offer in words."""
-        row = self.offer
-        price = format_number(row.get("dph_total"), "$%.4f/h") or "at an unknown price"
-        gpus = f"{row.get('num_gpus')}x {row.get('gpu_name')}"
-        return f"offer {row['id']}, {gpus}, {row.get('geolocation')}, {price}"
+        args.query.append(f"geolocation in [{','.join(codes) or region}]")
+    args.type, args.storage = "on-demand", args.disk
+    args.no_default = args.disable_bundling = False
+    found = find_offers(client, args)
+    row = next((row for row in found if isinstance(row.get("id"), int)), None)
+    if row is None:
+        raise VastError("no matching offer; nothing was rented", "not_found")
+    price = format_number(row.get("dph_total"), "$%.4f/h") or "at an unknown price"
+    gpus = f"{row.get('num_gpus')}x {row.get('gpu_name')}"
+    args.id = row["id"]
+    args.offer = f"offer {args.id}, {gpus}, {row.get('geolocation')}, {price}"
+    client.env.note(f"best offer: {args.offer}")
 
 
 # The arguments that `create instance` and `launch instance` share.
 RENTAL_ARGS = (
-    Arg("--label", "label for the instance", at_most("label", LABEL_MOST)),
-    Arg("--onstart", "script file to run at every start", file_name),
-    Arg("--onstart-cmd", "commands to run at every start"),
-    Arg("--entrypoint", "the same, if neither of them is given"),
-    Arg("--ssh", "log in with ssh (default)", bool),
-    Arg("--direct", "connect to the machine directly, not through a proxy", bool),
-    Arg("--jupyter", "start Jupyter", bool),
+    Arg("--label", "label for the instance", LABEL),
+    Arg("--onstart", "script file to run at every start", file_name, wire=""),
+    Arg("--onstart-cmd", "commands to run at every start", wire=""),
+    Arg("--entrypoint", "the same, if neither of them is given", wire=""),
+    Arg("--ssh", "log in with ssh (default)", bool, wire=""),
+    Arg("--direct", "connect to the machine directly, not through a proxy", bool,
+        wire=""),
+    Arg("--jupyter", "start Jupyter", bool, wire=""),
     Arg("--jupyter-dir", "folder to open in Jupyter"),
-    Arg("--jupyter-lab", "start JupyterLab", bool),
+    Arg("--jupyter-lab", "start JupyterLab", bool, wire="use_jupyter_lab"),
     Arg("--lang-utf8", "set the locale to C.UTF-8", bool),
     Arg("--python-utf8", "set Python's encoding to UTF-8", bool),
-    Arg("--env", "'-e NAME=VALUE -p 80:80 -v a:b -h NAME', as for Docker", append=True),
+    Arg("--env", "'-e NAME=VALUE -p 80:80 -v a:b -h NAME', as for Docker", append=True,
+        wire=""),
     Arg("--login", "registry login: '-u USER -p PASSWORD HOST'", wire="image_login",
         secret=True),
-    Arg("--template_hash", "template to use for what is not given here"),
+    Arg("--template_hash", "template to use for what is not given here",
+        wire="template_hash_id"),
     Arg("--cancel-unavail", "fail if the machine is not available now", bool),
     Arg("--extra"),
     Arg("--max-price", "refuse to pay more, $/hour including the disk",
-        number("price", "$", above=0)),
+        number("price", "$", above=0), wire=""),
     Arg("--args...", "pass all that follows to the image's command"),
 )  # fmt: skip
-CREATE_ARGS = (
+IMAGE_ARGS = (
     Arg("--image", "image to run; this or a template is required"),
     Arg("--disk", "GB of disk (default: 10)", DISK_SIZE),
     Arg("--price --bid_price", "rent interruptible, at this bid in $/hour",
@@ -3486,14 +3434,20 @@ CREATE_ARGS = (
     Arg("--user", "user to run the image as"),
     Arg("--create-from", "id of an instance to copy", identifier),
     Arg("--force", "skip the checks of --create-from", bool),
-    Arg("--create-volume", "id of a volume offer; creates a volume", identifier),
-    Arg("--link-volume", "id of one of your volumes; attaches it", volume_id),
-    Arg("--mount-path", "where to mount the volume"),
-    Arg("--volume-size", "GB of the new volume (default: 15)",
-        number("volume size", "GB", 1, whole=True)),
-    Arg("--volume-label", "name for the new volume"),
-    *RENTAL_ARGS,
 )  # fmt: skip
+VOLUME_ARGS = (
+    Arg("--create-volume", "id of a volume offer; creates a volume", identifier,
+        wire="volume_id"),
+    Arg("--link-volume", "id of one of your volumes; attaches it", volume_id,
+        wire="volume_id"),
+    Arg("--mount-path", "where to mount the volume"),
+)  # fmt: skip
+NEW_VOLUME_ARGS = (
+    Arg("--volume-size", "GB of the new volume (default: 15)",
+        number("volume size", "GB", 1, whole=True), wire="size"),
+    Arg("--volume-label", "name for the new volume", wire="name"),
+)  # fmt: skip
+CREATE_ARGS = (*IMAGE_ARGS, *VOLUME_ARGS, *NEW_VOLUME_ARGS, *RENTAL_ARGS)
 ONLY_ONE = (
     Arg("id?", "id of the instance; optional if you have only one", identifier),
     Arg("--id", "the same, as an option", stands_for="id"),
@@ -3510,39 +3464,28 @@ def needs_a_change(client: Client, args: argparse.Namespace) -> None:
         raise no_change()
 
 
-def bid_words(client: Client, args: argparse.Namespace) -> None:
-    """Put the new bid into words."""
-    args.bid = "chosen by the service" if args.price is None else f"${args.price:g}/h"
-
-
 INSTANCE_COMMANDS = (
     Command("show instances", "list your instances",
         Listing("", INSTANCE_COLUMNS, fetch=find_instances, where=matching_rows),
-        example="show instances 'label=exp1 status=running'",
-    ),
+        example="show instances 'label=exp1 status=running'"),
     Command("show instance", "show instances by id",
         Listing("", INSTANCE_COLUMNS,
             fetch=lambda client, args: [the_instance(client, args.id)]),
-        INSTANCE_IDS, example="show instance 5001",
-    ),
+        INSTANCE_IDS, example="show instance 5001"),
     Command("ssh-url", "print the ssh URL of an instance",
         lambda client, args: [address_result(the_instance(client, args.id), "ssh")],
-        *ONLY_ONE, example="ssh-url 5001",
-    ),
+        *ONLY_ONE, example="ssh-url 5001"),
     Command("scp-url", "print the scp URL of an instance",
         lambda client, args: [address_result(the_instance(client, args.id), "scp")],
-        *ONLY_ONE, example="scp-url 5001",
-    ),
+        *ONLY_ONE, example="scp-url 5001"),
     Command("create instance", "rent an offer; it costs money from then on",
         Rental(), Arg("id", "id of the offer", identifier), *CREATE_ARGS,
-        example="create instance 1234 --image pytorch/pytorch --disk 40 --label train",
-    ),
+        example="create instance 1234 --image pytorch/pytorch --disk 40 --label train"),
     Command("create instances", "rent several offers",
         Rental(), ids("ids of the offers"), *CREATE_ARGS,
-        example="create instances 1234 1235 --image pytorch/pytorch --disk 40",
-    ),
+        example="create instances 1234 1235 --image pytorch/pytorch --disk 40"),
     Command("launch instance", "search, and rent the best offer",
-        Launch(),
+        Rental(prepare=find_best_offer, ask="rent {offer}?"),
         Arg("-g --gpu-name", "GPU model, such as RTX_4090", required=True),
         Arg("-n --num-gpus", "number of GPUs",
             number("number of GPUs", least=1, whole=True), required=True),
@@ -3553,8 +3496,7 @@ INSTANCE_COMMANDS = (
             number("limit", least=1, whole=True), default=3),
         Arg("-o --order", "fields to sort by (default: score-)", default="score-"),
         *RENTAL_ARGS,
-        example="launch instance -g RTX_4090 -n 1 -i pytorch/pytorch --max-price 0.5",
-    ),
+        example="launch instance -g RTX_4090 -n 1 -i pytorch/pytorch --max-price 0.5"),
     Command("start instance", "start a stopped instance",
         Request(f"PUT {INSTANCE_PATH}", "instance {id}: starting",
             body={"state": "running"}, goal=waiting_for("running")),
@@ -3564,28 +3506,24 @@ INSTANCE_COMMANDS = (
         Request(f"PUT {INSTANCE_PATH}", "instance {id}: stopping",
             body={"state": "stopped"}, goal=waiting_for("stopped"), schedule=True,
             note="the disk of a stopped instance still costs money"),
-        INSTANCE_IDS, example="stop instance 5001", aliases=["stop instances"],
-    ),
+        INSTANCE_IDS, example="stop instance 5001", aliases=["stop instances"]),
     Command("reboot instance", "restart an instance's container",
         Request("PUT /api/v0/instances/reboot/{id}/", "instance {id}: rebooting",
             goal=waiting_for("running"), schedule=True),
         INSTANCE_IDS, example="reboot instance 5001 --wait",
-        aliases=["reboot instances"],
-    ),
+        aliases=["reboot instances"]),
     Command("recycle instance", "recreate an instance's container from its image",
         Request("PUT /api/v0/instances/recycle/{id}/", "instance {id}: recycling",
             goal=waiting_for("running"),
-            ask=describe_instances(
-                "recycle {}? The container's disk is wiped and the ssh port changes.")),
+            ask=lambda client, args: f"recycle {describe_instances(client, args)}?"
+            " The container's disk is wiped and the ssh port changes."),
         INSTANCE_IDS, example="recycle instance 5001 --wait",
-        aliases=["recycle instances"],
-    ),
+        aliases=["recycle instances"]),
     Command("label instance", "set the label of an instance",
         Request(f"PUT {INSTANCE_PATH}", "instance {id}: label '{label}'"),
         INSTANCE_ID,
-        Arg("label", "new label; '' removes it", at_most("label", LABEL_MOST)),
-        example="label instance 5001 training",
-    ),
+        Arg("label", "new label; '' removes it", LABEL),
+        example="label instance 5001 training"),
     Command("update instance", "change the image, template or environment",
         Request("PUT /api/v0/instances/update_template/{id}/", "instance {id}: updated",
             prepare=needs_a_change, proof="success|updated_instance"),
@@ -3596,8 +3534,7 @@ INSTANCE_COMMANDS = (
         Arg("--env", 'environment as JSON: \'{"NAME": "VALUE"}\'', json_object),
         Arg("--onstart", "commands to run at every start"),
         Arg("--args", "arguments of the image's command, as one string"),
-        example="update instance 5001 --image pytorch/pytorch:latest",
-    ),
+        example="update instance 5001 --image pytorch/pytorch:latest"),
     Command("prepay instance", "deposit credit for an instance, for a discount",
         Request("PUT /api/v0/instances/prepay/{id}/",
             "instance {id}: reserved for {reply[timescale]} months at a discount of"
@@ -3605,21 +3542,22 @@ INSTANCE_COMMANDS = (
             once=True, ask="deposit ${amount:.2f} for instance {id}?",
             proof="success|timescale"),
         INSTANCE_ID, Arg("amount", "dollars", number("amount", "$", above=0)),
-        example="prepay instance 5001 50",
-    ),
+        example="prepay instance 5001 50"),
     Command("change bid", "change the bid for an interruptible instance",
         Request("PUT /api/v0/instances/bid_price/{id}/", "instance {id}: bid {bid}",
-            body={"client_id": "me", "price": "{price}"}, prepare=bid_words,
+            body={"client_id": "me", "price": "{price}"},
+            prepare=lambda client, args: setattr(args, "bid", "chosen by the service"
+                if args.price is None else f"${args.price:g}/h"),
             schedule=True, look="show instances"),
         INSTANCE_ID,
         Arg("--price", "$/hour; without it the service picks a winning bid",
             number("bid", "$", 0.001)),
-        example="change bid 5001 --price 0.3",
-    ),
+        example="change bid 5001 --price 0.3"),
     Command("destroy instance", "destroy an instance and all its data",
         Request(f"DELETE {INSTANCE_PATH}", "instance {id}: destroying",
             goal=waiting_for("gone"), schedule=True,
-            ask=describe_instances("destroy {} and all data on its disk?")),
+            ask=lambda client, args: f"destroy {describe_instances(client, args)}"
+            " and all data on its disk?"),
         INSTANCE_IDS, example="destroy instance 5001 -y", aliases=["destroy instances"],
     ),
 )  # fmt: skip
@@ -3629,10 +3567,8 @@ INSTANCE_COMMANDS = (
 
 
 def fetch_result(client: Client, reply: object, timeout: float) -> str:
-    """Return the text of the file that a response names, once it is there.
-
-    Raises VastError when it is not after `timeout` seconds.
-    """
+    """Return the text of the file that a response names, once it is there. Raises
+    VastError when it is not after `timeout` seconds."""
     if not isinstance(reply, dict):
         raise VastError("the response names no result", BAD_REPLY)
     url = str(reply.get("result_url") or reply.get("temp_download_url"))
@@ -3737,10 +3673,8 @@ def execute(client: Client, args: argparse.Namespace) -> Iterator[Shown]:
 
     command = args.command = " ".join(args.command)
     verb = command.partition(" ")[0].strip()
-    hint = (
-        "the service runs only ls, rm and du, on the disk of a stopped instance;"
-        f" otherwise: {PROGRAM} ssh {args.id} {quote(command)}"
-    )
+    hint = "the service runs only ls, rm and du, on the disk of a stopped instance;"
+    hint += f" otherwise: {PROGRAM} ssh {args.id} {quote(command)}"
     if verb not in ("ls", "rm", "du"):
         raise UsageError(hint)
     if len(command) > 512:
@@ -3765,9 +3699,6 @@ def ssh(client: Client, args: argparse.Namespace) -> Iterable[Shown]:
     return ()
 
 
-SIDE_IDS = r"local|((C|V|vast)\.)?[0-9]{1,18}|(drive|s3|b2|dropbox|hf)(\.[0-9]{1,18})?"
-
-
 def copy_side(text: str) -> tuple[str | int | None, str]:
     """Parse one side of a copy: its id for the service, None for this machine, and the
     path. A number alone is a whole instance."""
@@ -3776,7 +3707,8 @@ def copy_side(text: str) -> tuple[str | int | None, str]:
     name, colon, path = text.partition(":")
     if not colon or "/" in name:
         name, path = "local", text
-    if not re.fullmatch(SIDE_IDS, name) or not path or path.startswith(":"):
+    known = r"local|((C|V|vast)\.)?[0-9]{1,18}|(drive|s3|b2|dropbox|hf)(\.[0-9]{1,18})?"
+    if not re.fullmatch(known, name) or not path or path.startswith(":"):
         rule = f"use ID:/path for an instance, local:{text} for this machine"
         raise invalid("address", text, rule)
     return (None if name == "local" else name), path
@@ -3862,30 +3794,24 @@ def copy_with_rsync(client: Client, args: argparse.Namespace) -> Iterator[Shown]
     env.become([*words, *([near, remote] if up else [remote, near])])
 
 
-COPY_ENDED = r"(?i)\b(done|complete|completed|finished|copied)\b|\b100 ?%"
-COPY_FAILED = r"(?i)error|fail|denied|refused|abort|cancel"
-
-
 def copy_ended(client: Client, number: int, deadline: float) -> Row | None:
     """Return the instance once its status message tells the end of a copy; for a while
     it may be that of before. Raises VastError when the copy failed, NotDone."""
-    env, start, first, before = client.env, client.env.monotonic(), "", ""
-    while True:
-        status, message, row = observe(client, number)
-        text, taken = f"instance {number}: {message or status}", env.monotonic() - start
+    ended = r"(?i)\b(done|complete|completed|finished|copied)\b|\b100 ?%"
+    failed = "(?i)error|fail|denied|refused|abort|cancel"
+    looks = observe(client, number, deadline, lambda status, message: message or status)
+    first = ""
+    for status, message, row, taken in looks:
+        text = f"instance {number}: {message or status}"
         first = first or text
         news = text != first or taken >= STALE
-        if status == "gone" or (row and news and re.search(COPY_FAILED, message)):
+        if status == "gone" or (row and news and re.search(failed, message)):
             raise VastError(text, "copy_failed")
-        if row and news and re.search(COPY_ENDED, message):
-            env.note(text)
+        if row and news and re.search(ended, message):
+            client.env.note(text)
             return row
-        env.progress(f"{text} ({taken:.0f} s)", milestone=text != before)
-        if env.monotonic() + POLL > deadline:
-            stop = f"to stop it: {PROGRAM} cancel copy {number}"
-            raise NotDone(f"no end after {taken:.0f} s; {text}; {stop}", "timeout")
-        before = text
-        env.sleep(POLL)
+    stop = f"to stop it: {PROGRAM} cancel copy {number}"
+    raise NotDone(f"no end after {taken:.0f} s; {text}; {stop}", "timeout")
 
 
 REMOTE_COPY = Request(
@@ -3935,18 +3861,15 @@ COPYING_COMMANDS = (
     Command("logs", "show the end of an instance's log", show_log,
         INSTANCE_ID, *LOG_ARGS,
         Arg("-f --follow", "show new lines as they come, until Ctrl-C", bool),
-        RESULT_TIMEOUT, example="logs 5001 --tail 100 --follow",
-    ),
+        RESULT_TIMEOUT, example="logs 5001 --tail 100 --follow"),
     Command("execute", "run ls, rm or du on a stopped instance's disk", execute,
         INSTANCE_ID, Arg("command+", "the command, best in quotes"),
         RESULT_TIMEOUT, *EXECUTE.extra_args,
-        example="execute 5001 'ls -l /root'", pass_on=True,
-    ),
+        example="execute 5001 'ls -l /root'", pass_on=True),
     Command("ssh", "log in to an instance, or run a command there", ssh, INSTANCE_ID,
         Arg("command...", "a command, after any options for ssh: -i KEY, -L …"),
         example="ssh 5001 -L 8080:localhost:8080 nvidia-smi", pass_on=True,
-        notes=lambda: "The exit status is that of ssh, which is the command's.",
-    ),
+        notes=lambda: "The exit status is that of ssh, which is the command's."),
     Command("copy", "copy files from or to an instance", copy,
         Arg("src", "ID:/path, or a local path; V.ID:/path, s3.ID:/path", copy_side),
         Arg("dst", "the same; an ID alone is a whole VM", copy_side),
@@ -3958,18 +3881,15 @@ COPYING_COMMANDS = (
         example="copy 5001:/workspace/results/ ./results/",
         notes=lambda: "With this machine, rsync copies, and its exit status counts.\n"
         "A directory is copied into DST; with / at the end of SRC, its contents are.\n"
-        "If it asks for a password, your SSH key is missing there: see attach ssh.",
-    ),
+        "If it asks for a password, your SSH key is missing there: see attach ssh."),
     Command("cancel copy", "stop a copy to an instance",
         Request("DELETE /api/v0/commands/copy_direct/", "instance {id}: copy canceled",
             body={"client_id": "me", "dst_id": "{id}"}, look="show instances"),
-        Arg("id", "the instance", copy_target), example="cancel copy 5001",
-    ),
+        Arg("id", "the instance", copy_target), example="cancel copy 5001"),
     Command("cancel sync", "stop a cloud copy",
         Request("DELETE /api/v0/commands/rclone/", "instance {id}: cloud copy canceled",
             body={"client_id": "me", "dst_id": "{id}"}, look="show instances"),
-        Arg("id", "the instance", copy_target), example="cancel sync 5001",
-    ),
+        Arg("id", "the instance", copy_target), example="cancel sync 5001"),
     Command("cloud copy", "copy between an instance and a cloud",
         Request("POST /api/v0/commands/rclone/",
             "instance {instance}: cloud copy started",
@@ -3994,11 +3914,9 @@ COPYING_COMMANDS = (
         Arg("--delete-excluded", "delete files in DST that are left out",
             stands_for="--flags=--delete-excluded"),
         example="cloud copy --src /bucket --dst /workspace --instance 5001 \\\n"
-        "    --connection 1001 --transfer 'Cloud To Instance'",
-    ),
+        "    --connection 1001 --transfer 'Cloud To Instance'"),
     Command("show connections", "list your connections to clouds",
-        Listing("GET /api/v0/users/cloud_integrations/", CONNECTION_COLUMNS),
-    ),
+        Listing("GET /api/v0/users/cloud_integrations/", CONNECTION_COLUMNS)),
     Command("take snapshot", "push an instance's container to a registry",
         Request("POST /api/v0/instances/take_snapshot/{id}/",
             "instance {id}: snapshot started; {reply[msg]}", once=True,
@@ -4013,17 +3931,11 @@ COPYING_COMMANDS = (
         Arg("--container_registry", "the registry (docker.io)", default="docker.io"),
         Arg("--pause", "true or false: pause the container meanwhile (true)",
             Choice("answer", "true", "false"), default="true"),
-        example="take snapshot 5001 --repo docker.io/me/app --docker_login_user me",
-    ),
+        example="take snapshot 5001 --repo docker.io/me/app --docker_login_user me"),
 )  # fmt: skip
 
 
 # --- SSH keys and environment variables -----------------------------------------------
-
-PUBLIC_KEY = (
-    r"(ssh-(rsa|dss|ed25519)|ecdsa-sha2-[\w-]+|sk-(ssh|ecdsa)-[\w@.-]+)"
-    r"[ \t]+[A-Za-z0-9+/]{16,}={0,3}([ \t].*)?"
-)
 
 
 def read_key(client: Client, args: argparse.Namespace) -> None:
@@ -4043,7 +3955,8 @@ def read_key(client: Client, args: argparse.Namespace) -> None:
     text = (read_text(path) if os.path.isfile(path) else text).strip()
     if "PRIVATE KEY" in text or text.startswith("PuTTY-User-Key-File"):
         raise UsageError("that is a private key; give the public one, in a .pub file")
-    if not re.fullmatch(PUBLIC_KEY, text):
+    kinds = r"(ssh-(rsa|dss|ed25519)|ecdsa-sha2-[\w-]+|sk-(ssh|ecdsa)-[\w@.-]+)"
+    if not re.fullmatch(kinds + r"[ \t]+[A-Za-z0-9+/]{16,}={0,3}([ \t].*)?", text):
         word = shorten(path, 120)
         raise UsageError(f"'{word}' is neither a public SSH key nor a file with one")
     args.ssh_key = text
@@ -4155,20 +4068,17 @@ KEY_COMMANDS = (
         Arg("ssh_key?", f"{KEY_HELP}; without it, stdin or the key in ~/.ssh",
             say=without_data),
         Arg("--ssh-key", "same as an option", stands_for="ssh_key"), YES_ARG,
-        example="create ssh-key ~/.ssh/id_ed25519.pub", pass_on=True,
-    ),
+        example="create ssh-key ~/.ssh/id_ed25519.pub", pass_on=True),
     Command("update ssh-key", "replace an SSH key of your account",
         KeyChange("PUT /api/v0/ssh/{id}/", "SSH key {id}: replaced by {said}",
             body={"id": "{id}"}, prepare=read_key, proof="success|key"),
         Arg("id", "id of the key", identifier),
         Arg("ssh_key", KEY_HELP, say=without_data),
-        example="update ssh-key 211 ~/.ssh/id_ed25519.pub", pass_on=True,
-    ),
+        example="update ssh-key 211 ~/.ssh/id_ed25519.pub", pass_on=True),
     Command("delete ssh-key", "remove SSH keys from your account",
         KeyChange("DELETE /api/v0/ssh/{id}/", "SSH key {id}: deleted",
             ask="delete {which} from your account?"),
-        ids("one or more ids of keys"), example="delete ssh-key 211",
-    ),
+        ids("one or more ids of keys"), example="delete ssh-key 211"),
     Command("attach ssh", "let an SSH key log in to an instance",
         KeyChange("POST /api/v0/instances/{id}/ssh/",
             "instance {id}: SSH key {said} attached", prepare=read_key_or_id,
@@ -4176,38 +4086,31 @@ KEY_COMMANDS = (
         INSTANCE_ID,
         Arg("ssh_key", f"{KEY_HELP}; or the id of a key of your account",
             say=without_data),
-        example="attach ssh 5001 ~/.ssh/id_ed25519.pub", pass_on=True,
-    ),
+        example="attach ssh 5001 ~/.ssh/id_ed25519.pub", pass_on=True),
     Command("detach ssh", "remove an SSH key from an instance",
         Request("DELETE /api/v0/instances/{id}/ssh/{key}/",
             "instance {id}: SSH key {key} detached",
             look="show instance-ssh-keys {id}"),
         INSTANCE_ID, Arg("key", "id of the key", identifier),
-        example="detach ssh 5001 211",
-    ),
+        example="detach ssh 5001 211"),
     Command("show instance-ssh-keys", "list the SSH keys of an instance",
         Listing("", SSH_KEY_COLUMNS, fetch=find_instance_keys), INSTANCE_ID,
-        example="show instance-ssh-keys 5001",
-    ),
+        example="show instance-ssh-keys 5001"),
     Command("show env-vars", "list the variables that your instances get",
         Listing("", VARIABLE_COLUMNS, fetch=find_variables, key="key"),
-        Arg("-s --show-values", "show the values", bool),
-    ),
+        Arg("-s --show-values", "show the values", bool)),
     Command("create env-var", "add a variable for new instances",
         Request("POST /api/v0/secrets/", "variable {name}: created",
             prepare=read_value),
-        *VARIABLE_ARGS, example="create env-var HF_TOKEN -", pass_on=True,
-    ),
+        *VARIABLE_ARGS, example="create env-var HF_TOKEN -", pass_on=True),
     Command("update env-var", "change the value of a variable",
         Request("PUT /api/v0/secrets/", "variable {name}: updated",
             prepare=read_value),
-        *VARIABLE_ARGS, example="update env-var HF_TOKEN -", pass_on=True,
-    ),
+        *VARIABLE_ARGS, example="update env-var HF_TOKEN -", pass_on=True),
     Command("delete env-var", "delete a variable",
         Request("DELETE /api/v0/secrets/", "variable {name}: deleted",
             ask="delete variable {name}?"),
-        VARIABLE, example="delete env-var HF_TOKEN",
-    ),
+        VARIABLE, example="delete env-var HF_TOKEN"),
 )  # fmt: skip
 
 
@@ -4236,8 +4139,7 @@ TEMPLATE_COLUMNS = (
 )
 BENCHMARK_COLUMNS = (
     Column("Machine", "machine_id", "d", "id of the machine", essential=True),
-    Column("N", "num_gpus", "dx", "number of GPUs", essential=True),
-    Column("Model", "gpu_name", "", "GPU model", essential=True),
+    *pick_columns("N,Model", OFFER_COLUMNS, ()),
     Column("Value", "value|score", ".2f", "what was measured", essential=True),
     Column("Type", "type|name", "", "unit of the value", essential=True),
     Column("$/hr", "dph_base", ".4f", "price without disk"),
@@ -4313,7 +4215,7 @@ def registry_login(text: str, env: Environment) -> Row:
 
 def login_mode(args: argparse.Namespace, now: Row) -> Row:
     """Return how to log in to instances, if options name it; `now` is the template."""
-    jupyter = args.jupyter or args.jupyter_lab or args.jupyter_dir is not None
+    jupyter = wants_jupyter(args)
     if not (jupyter or args.ssh or args.direct):
         return {}
     jupyter = jupyter or (now.get("runtype") == "jupyter" and not args.ssh)
@@ -4413,17 +4315,14 @@ TEMPLATE_COMMANDS = (
         Listing("", TEMPLATE_COLUMNS, fetch=find_templates, key="hash_id"),
         Arg("query*", "words of name or image, then comparisons"),
         example="search templates pytorch 'recommended=true count_created>100'",
-        notes=lambda: field_list(TEMPLATE_FIELDS),
-    ),
+        notes=lambda: field_list(TEMPLATE_FIELDS)),
     Command("create template", "save a template for instances; print its hash",
         create_template, Arg("name?", "its name"),
         Arg("--name", "same as an option", stands_for="name"), *TEMPLATE_OPTIONS,
-        example="create template --name train --image pytorch/pytorch --ssh --direct",
-    ),
+        example="create template --name train --image pytorch/pytorch --ssh --direct"),
     Command("update template", "change a template of yours; print its new hash",
         update_template, TEMPLATE, TEMPLATE_NAME, *TEMPLATE_OPTIONS,
-        example="update template 5915f1dc1ce881defb572015eb9d8178 --disk_space 40",
-    ),
+        example="update template 5915f1dc1ce881defb572015eb9d8178 --disk_space 40"),
     Command("delete template", "delete a template of yours",
         Request("DELETE /api/v0/template/", "template {id}: deleted",
             body={"template_id": "{id}"}, look="search templates id={id}",
@@ -4431,13 +4330,11 @@ TEMPLATE_COMMANDS = (
             ask=lambda client, args: f"delete template {args.id} ({args.title})?"),
         TEMPLATE,
         Arg("--template-id --hash-id", "same as an option", stands_for="id"),
-        example="delete template 330005",
-    ),
+        example="delete template 330005"),
     Command("search benchmarks", "see how fast machines ran a template",
         Listing("GET /api/v0/benchmarks", BENCHMARK_COLUMNS, "benchmarks|", pages=200,
             where=matching_rows),
-        example="search benchmarks 'gpu_name=RTX_4090 value>100'",
-    ),
+        example="search benchmarks 'gpu_name=RTX_4090 value>100'"),
 )  # fmt: skip
 
 
@@ -4519,15 +4416,8 @@ def describe_volumes(client: Client, numbers: Iterable[int]) -> str:
         row: Row = next((row for row in rows if row.get("id") == number), {})
         size = format_number(row.get("disk_space"), "%.0f GB")
         price = format_number(row.get("storage_total_cost"), "$%.4g/h")
-        known = ", ".join(str(word) for word in (row.get("label"), size, price) if word)
-        texts.append(f"volume {number} ({known})" if known else f"volume {number}")
+        texts.append(known_as(f"volume {number}", row.get("label"), size, price))
     return ", ".join(texts)
-
-
-def ask_about_volumes(client: Client, args: argparse.Namespace) -> str:
-    """Return the question before volumes are deleted."""
-    names = describe_volumes(client, dict.fromkeys(args.id))
-    return f"delete {names} with all data?"
 
 
 class VolumeRental(Request):
@@ -4624,63 +4514,52 @@ STORAGE_COMMANDS = (
         Arg("--storage", "GB that the price is for (1)", number("size", "GB", 0),
             default=1.0),
         example="search volumes 'disk_space>200 geolocation=US' -o storage_cost",
-        notes=lambda: field_list(VOLUME_FIELDS),
-    ),
+        notes=lambda: field_list(VOLUME_FIELDS)),
     Command("show volumes", "list your volumes",
         Listing("GET /api/v0/volumes?owner=me&type={type}", VOLUME_COLUMNS, "volumes",
             where=matching_rows),
         Arg("-t --type", "all (the default), local or network",
             Choice("type", "all=all_volume", "local=local_volume",
-                "network=network_volume"), default="all"),
-    ),
+                "network=network_volume"), default="all")),
     Command("create volume", "rent space for a volume; it costs money",
         VolumeRental("PUT /api/v0/volumes/"),
         Arg("offer", "id of an offer from search volumes", identifier, wire="id"),
         Arg("-s --size", "GB (15)", VOLUME_SIZE, default=15),
         Arg("-n --name --label", "a name for it", volume_name),
-        example="create volume 1234 --size 100 --name models",
-    ),
+        example="create volume 1234 --size 100 --name models"),
     Command("clone volume", "copy a volume to space that this rents",
         VolumeRental("POST /api/v0/volumes/copy/"),
         Arg("volume", "id of the volume", volume_id, wire="src_id"),
         Arg("offer", "id of an offer from search volumes", identifier, wire="dst_id"),
         Arg("-s --size", "GB (that of the volume)", VOLUME_SIZE),
         Arg("-d --disable-compression", "copy without compression", bool),
-        example="clone volume 70001 1234",
-    ),
+        example="clone volume 70001 1234"),
     Command("delete volume", "delete a volume and all its data",
         Request("DELETE /api/v0/volumes/?id={id}", "volume {id}: deleted",
-            ask=ask_about_volumes),
-        Arg("id+", "one or more volume ids", volume_id), example="delete volume 70001",
-    ),
+            ask=lambda client, args: "delete"
+            f" {describe_volumes(client, dict.fromkeys(args.id))} with all data?"),
+        Arg("id+", "one or more volume ids", volume_id), example="delete volume 70001"),
     Command("show instance-backups", "list the backups of your instances",
         Listing("GET /api/v0/instance_backups/", BACKUP_COLUMNS, "backups"),
-        Arg("--contract-id", "only those of this instance", identifier),
-    ),
+        Arg("--contract-id", "only those of this instance", identifier)),
     Command("show instance-backup-files", "list the files of a backup",
         Listing("GET /api/v0/instance_backups/{id}/download/", BACKUP_FILE_COLUMNS,
             "files", key="name"),
         Arg("id", "id of the backup", identifier),
-        example="show instance-backup-files 301",
-    ),
+        example="show instance-backup-files 301"),
     Command("show scheduled-jobs", "list the jobs that --schedule has made",
-        Listing("GET /api/v0/commands/schedule_job/", JOB_COLUMNS, "results|"),
-    ),
+        Listing("GET /api/v0/commands/schedule_job/", JOB_COLUMNS, "results|")),
     Command("delete scheduled-job", "delete scheduled jobs",
         Request("DELETE /api/v0/commands/schedule_job/{id}/",
             "scheduled job {id}: deleted"),
-        ids("one or more job ids"), example="delete scheduled-job 8101",
-    ),
+        ids("one or more job ids"), example="delete scheduled-job 8101"),
     Command("show pending-price-increases", "list price increases that hosts ask for",
         Listing(f"GET {INCREASES}", INCREASE_COLUMNS, "pending_price_increases",
-            key="contract_id"),
-    ),
+            key="contract_id")),
     Command("accept price-increase", "keep instances at a higher price",
-        PriceAnswer("accept"), INSTANCE_IDS, example="accept price-increase 5001",
-    ),
+        PriceAnswer("accept"), INSTANCE_IDS, example="accept price-increase 5001"),
     Command("reject price-increase", "let instances end with their contract",
-        PriceAnswer("reject"), INSTANCE_IDS, example="reject price-increase 5001",
-    ),
+        PriceAnswer("reject"), INSTANCE_IDS, example="reject price-increase 5001"),
 )  # fmt: skip
 
 

@@ -262,7 +262,7 @@ def test_requests_name_only_arguments_that_they_have() -> None:
             # What `prepare` or a search of its own completes.
             completed = {
                 "change bid": {"bid"},
-                "launch instance": {"id"},
+                "launch instance": {"id", "offer"},
                 "list machine": {"terms"},
                 "destroy team": {"team"},
             }
