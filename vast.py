@@ -1941,7 +1941,9 @@ class Request(Kind):
     must be typed to confirm; `required`: without a terminal -y is needed. `goal` waits
     until the change is complete. `schedule`: it can be put off to a schedule. `prepare`
     checks and completes the arguments before anything is sent, `after` does something
-    with each response. `note` is said at the end. `proof`: see Call.
+    with each response. `note` is said at the end. `proof`: see Call. `update`: without
+    any option there is nothing to change. `made` finds the id of what was created in
+    the response; it becomes `args.new`, and {new} in `done`.
     """
 
     def __init__(
@@ -1963,6 +1965,8 @@ class Request(Kind):
         note: str = "",
         proof: str = "success",
         serverless: bool = False,
+        update: bool = False,
+        made: Callable[[Row], object] | None = None,
     ) -> None:
         self.method, _, self.path = request.partition(" ")
         self.done, self.body, self.once = done, body or {}, once
@@ -1972,6 +1976,7 @@ class Request(Kind):
         self.goal, self.schedule = goal, schedule
         self.prepare, self.after = prepare, after
         self.note, self.proof, self.serverless = note, proof, serverless
+        self.update, self.made = update, made
         self.extra_args = (
             *((YES_ARG,) if ask or schedule else ()),
             *(WAIT_ARGS if goal else ()),
@@ -1992,6 +1997,8 @@ class Request(Kind):
         }
         others = [arg for arg in self.declared if arg.dest not in inside]
         own = given([arg for arg in others if arg.dest != "id"], args)
+        if self.update and not own:
+            raise no_change()
         look = f"run `{PROGRAM} {self.looking().format_map(values)}` before retrying"
         return Call(
             self.method,
@@ -2033,7 +2040,7 @@ class Request(Kind):
         self.confirm(client, args, when)
         scheduled = bool(when)
         done: list[Result] = []
-        for shown in self.one_by_one(client, args, scheduled):
+        for shown in self.one_by_one(client, args):
             if isinstance(shown, Result):
                 done.append(shown)
             yield shown
@@ -2042,9 +2049,7 @@ class Request(Kind):
         if self.goal and args.wait and not scheduled:
             yield from self.wait(client, args, done)
 
-    def one_by_one(
-        self, client: Client, args: argparse.Namespace, scheduled: bool
-    ) -> Iterator[Shown]:
+    def one_by_one(self, client: Client, args: argparse.Namespace) -> Iterator[Shown]:
         """Send the change for each id; what stops one need not stop the others."""
         numbers = ids_of(args)
         several = len(numbers) > 1
@@ -2054,7 +2059,7 @@ class Request(Kind):
                 subject = self.subject.format_map(Values(vars(args)))
                 client.env.progress(f"{index + 1} of {len(numbers)}: {subject}")
             try:
-                result = self.send(client, args, scheduled)
+                result = self.send(client, args)
             except VastError as error:
                 if not several or isinstance(error, UsageError):
                     raise
@@ -2069,13 +2074,17 @@ class Request(Kind):
                 result.of = number if several else None
                 yield result
 
-    def send(self, client: Client, args: argparse.Namespace, scheduled: bool) -> Result:
+    def send(self, client: Client, args: argparse.Namespace) -> Result:
         """Send the change, or schedule it. Raises VastError."""
         call = self.call(args)
-        if scheduled:
+        if self.schedule and args.schedule is not None:
             return schedule_job(client, args, call, args.id)
         reply = client.send(call)
         values = Values(vars(args), reply=Values(reply))
+        if self.made:
+            args.new = values["new"] = self.made(reply)
+            if type(args.new) is not int:  # True is an int too
+                raise OutcomeUnknown(f"the response gives no id{call.in_doubt()}")
         values["said"] = spoken(self.declared, args)
         text = self.done.format_map(values)
         if self.once:
@@ -2814,24 +2823,27 @@ def fields_help() -> str:
 
 def find_offers(client: Client, args: argparse.Namespace) -> list[Row]:
     """Return the offers that a query finds, in the order asked for."""
-    defaults = {} if args.no_default else DEFAULT_FILTERS
-    body, notes = parse_query(" ".join(args.query), defaults)
-    more: Row = {"order": parse_order(args.order), "type": args.type}
+    more = {"type": args.type}
     if args.disable_bundling:
         more["disable_bundling"] = True
-    return search_market(client, args, "/api/v0/bundles/", {**body, **more}, notes)
+    return search_market(client, args, "/api/v0/bundles/", more)
 
 
 def search_market(
     client: Client,
     args: argparse.Namespace,
     path: str,
-    body: Row,
-    notes: Iterable[str],
+    more: Row,
     defaults: Mapping[str, dict[str, Any]] = DEFAULT_FILTERS,
+    fields: Mapping[str, Field] | None = None,
+    others: Sequence[str] = ROW_FIELDS,
 ) -> list[Row]:
-    """Return what a search finds; `body` has its filters and order."""
-    body["allocated_storage"] = args.storage
+    """Return what a query finds, in the order asked for. `more` is sent besides; for
+    the others see `parse_query` and `parse_order`."""
+    assumed = {} if args.no_default else defaults
+    filters, notes = parse_query(" ".join(args.query), assumed, fields)
+    order = parse_order(args.order, fields, others)
+    body = {**filters, "order": order, **more, "allocated_storage": args.storage}
     if args.limit is not None:
         body["limit"] = args.limit
     for note in notes:
@@ -3270,7 +3282,7 @@ class Rental(Request):
             client.env.note("--ssh and --direct have no effect with --args")
         yield from super().__call__(client, args)
 
-    def send(self, client: Client, args: argparse.Namespace, scheduled: bool) -> Result:
+    def send(self, client: Client, args: argparse.Namespace) -> Result:
         """Rent one offer, if it costs no more than `--max-price`."""
         if args.max_price is not None:
             check_price(client, args)
@@ -3457,13 +3469,6 @@ INSTANCE_ID = Arg("id", "id of the instance", identifier)
 INSTANCE_PATH = "/api/v0/instances/{id}/"
 
 
-def needs_a_change(client: Client, args: argparse.Namespace) -> None:
-    """Refuse an update that would change nothing. Raises UsageError."""
-    options = ("image", "template_id", "template_hash_id", "args", "env", "onstart")
-    if all(getattr(args, name) is None for name in options):
-        raise no_change()
-
-
 INSTANCE_COMMANDS = (
     Command("show instances", "list your instances",
         Listing("", INSTANCE_COLUMNS, fetch=find_instances, where=matching_rows),
@@ -3526,7 +3531,7 @@ INSTANCE_COMMANDS = (
         example="label instance 5001 training"),
     Command("update instance", "change the image, template or environment",
         Request("PUT /api/v0/instances/update_template/{id}/", "instance {id}: updated",
-            prepare=needs_a_change, proof="success|updated_instance"),
+            update=True, proof="success|updated_instance"),
         INSTANCE_ID,
         Arg("--image", "image to run from the next recycle on"),
         Arg("--template_id", "id of a template", identifier),
@@ -3981,9 +3986,9 @@ def read_key_or_id(client: Client, args: argparse.Namespace) -> None:
 class KeyChange(Request):
     """A kind of command: changes SSH keys, where two refusals mean something else."""
 
-    def send(self, client: Client, args: argparse.Namespace, scheduled: bool) -> Result:
+    def send(self, client: Client, args: argparse.Namespace) -> Result:
         try:
-            return super().send(client, args, scheduled)
+            return super().send(client, args)
         except VastError as error:
             if "already associated" in str(error):
                 done = f"instance {args.id}: SSH key already attached"
@@ -4397,11 +4402,8 @@ JOB_COLUMNS = (
 def find_volume_offers(client: Client, args: argparse.Namespace) -> list[Row]:
     """Return the offers of space for volumes that a query finds."""
     fields = named_fields(VOLUME_FIELDS, VOLUME_OFFER_COLUMNS)
-    defaults = {} if args.no_default else VOLUME_FILTERS
-    body, notes = parse_query(" ".join(args.query), defaults, fields)
-    search: Row = {**body, "order": parse_order(args.order, fields, VOLUME_ORDER)}
     path = "/api/v0/volumes/search/"
-    return search_market(client, args, path, search, notes, VOLUME_FILTERS)
+    return search_market(client, args, path, {}, VOLUME_FILTERS, fields, VOLUME_ORDER)
 
 
 def describe_volumes(client: Client, numbers: Iterable[int]) -> str:
@@ -4420,23 +4422,17 @@ def describe_volumes(client: Client, numbers: Iterable[int]) -> str:
     return ", ".join(texts)
 
 
-class VolumeRental(Request):
-    """A kind of command: rents space for a volume, and says what it costs."""
+def tell_volume(client: Client, args: argparse.Namespace, reply: Row) -> None:
+    """Note what a new volume costs."""
+    client.paid = f"volume {args.new}: rented, and costs money"
+    client.env.note(f"rented {describe_volumes(client, [args.new])}")
 
-    def __init__(self, request: str) -> None:
-        doubt = "a volume may or may not have been created"
-        super().__init__(request, "volume: created", once=True, doubt=doubt,
-            look="show volumes", proof="volume_name")  # fmt: skip
 
-    def send(self, client: Client, args: argparse.Namespace, scheduled: bool) -> Result:
-        call = self.call(args)
-        reply = client.send(call)
-        number = as_int(str(reply.get("volume_name")).removeprefix("V."))
-        if number is None:
-            raise OutcomeUnknown(f"the response names no volume{call.in_doubt()}")
-        client.paid = f"volume {number}: rented, and costs money"
-        client.env.note(f"rented {describe_volumes(client, [number])}")
-        return Result(reply, f"volume {number}: created")
+VolumeRental = partial(Request, done="volume {new}: created", once=True,
+    doubt="a volume may or may not have been created", look="show volumes",
+    proof="volume_name", after=tell_volume,
+    made=lambda reply: as_int(str(reply["volume_name"]).removeprefix("V.")),
+)  # fmt: skip
 
 
 def volume_name(text: str) -> str:
@@ -6385,19 +6381,6 @@ class Jobs(Listing):
         return rows
 
 
-class Creation(Request):
-    """A kind of command: creates what costs money; the response has to give its id."""
-
-    def send(self, client: Client, args: argparse.Namespace, scheduled: bool) -> Result:
-        call = self.call(args)
-        reply = client.send(call)
-        number = reply.get("result", reply.get("id"))
-        if type(number) is not int:  # True is an int too
-            raise OutcomeUnknown(f"the response gives no id{call.in_doubt()}")
-        client.paid = self.done.format(number)
-        return Result(reply, client.paid)
-
-
 LOAD = number("load", least=0)
 WORKERS = number("number of workers", least=0, whole=True)
 SECONDS = number("time", "seconds", 0)
@@ -6432,10 +6415,9 @@ SIGNS = {"eq": "=", "neq": "!=", "gt": ">", "gte": ">=", "lt": "<", "lte": "<=",
          "in": " in ", "notin": " notin "}  # fmt: skip
 
 
-def needs_an_option(client: Client, args: argparse.Namespace) -> None:
-    """Refuse an update that would change nothing. Raises UsageError."""
-    if not given((*ENDPOINT_ARGS, STATE_ARG, *WORKERGROUP_ARGS), args):
-        raise no_change()
+def new_job(reply: Row) -> object:
+    """Return the id of the endpoint or workergroup that was created."""
+    return reply.get("result", reply.get("id"))
 
 
 def search_value(value: Any, factor: float) -> str:
@@ -6451,9 +6433,7 @@ def check_workergroup(client: Client, args: argparse.Namespace) -> None:
     """Check the options, and write the search as the vendor's client does, which the
     service reads. An update without one leaves the saved one. Raises UsageError."""
     updating = hasattr(args, "id")
-    if updating:
-        needs_an_option(client, args)
-    elif args.endpoint_id is None and args.endpoint_name is None:
+    if not updating and args.endpoint_id is None and args.endpoint_name is None:
         raise UsageError("which endpoint? give --endpoint_id or --endpoint_name")
     if args.search_params is None and (updating or args.no_default):
         return
@@ -6553,14 +6533,14 @@ SERVERLESS_COMMANDS = (
     Command("create endpoint", "create an endpoint; its workers cost money",
         # The documents disagree on the service's own least load (0, 1 or 10), which
         # decides what an idle endpoint costs: so that of the vendor's client is sent.
-        Creation(f"POST {ENDPOINTS}", "endpoint {}: created", once=True,
+        Request(f"POST {ENDPOINTS}", "endpoint {new}: created", once=True, made=new_job,
             body={**NEW_JOB, "min_load": 0, "min_cold_load": 0},
             doubt="the endpoint may or may not have been created"),
         *ENDPOINT_ARGS,
         example="create endpoint --endpoint_name llm --cold_workers 0 --max_workers 4"),
     Command("update endpoint", "change an endpoint: only what is given",
         Request(f"PUT {ENDPOINTS}{{id}}/", "endpoint {id}: updated",
-            body={**NEW_JOB, "endptjob_id": "{id}"}, prepare=needs_an_option),
+            body={**NEW_JOB, "endptjob_id": "{id}"}, update=True),
         JOB_ID, SAME_ID, *ENDPOINT_ARGS, STATE_ARG,
         example="update endpoint 701 --endpoint_state stopped"),
     Command("delete endpoint", "delete an endpoint and its workergroups",
@@ -6573,15 +6553,16 @@ SERVERLESS_COMMANDS = (
             where=matching_rows),
         Arg("--full", type=bool, wire=""), example="show workergroups endpoint_id=701"),
     Command("create workergroup", "rent workers for an endpoint; they cost money",
-        Creation(f"POST {WORKERGROUPS}", "workergroup {}: created", once=True,
-            body=NEW_JOB, prepare=check_workergroup,
+        Request(f"POST {WORKERGROUPS}", "workergroup {new}: created", once=True,
+            body=NEW_JOB, prepare=check_workergroup, made=new_job,
             doubt="the workergroup may or may not have been created"),
         *WORKERGROUP_ARGS,
         example="create workergroup --endpoint_id 701 --template_hash HASH \\\n"
         "    --search_params 'gpu_name=RTX_4090 reliability>0.98' --gpu_ram 24"),
     Command("update workergroup", "change a workergroup: only what is given",
         Request(f"PUT {WORKERGROUPS}{{id}}/", "workergroup {id}: updated",
-            body={"client_id": "me", "autojob_id": "{id}"}, prepare=check_workergroup),
+            body={"client_id": "me", "autojob_id": "{id}"}, update=True,
+            prepare=check_workergroup),
         JOB_ID, SAME_ID, *WORKERGROUP_ARGS,
         example="update workergroup 801 --gpu_ram 48"),
     Command("delete workergroup", "delete a workergroup; look for its instances then",

@@ -337,7 +337,7 @@ def test_a_response_without_a_volume(
 ) -> None:
     box.fault(call, "body", body=reply)
     msg = complaint(run(*BUYING[call].split()), 6)
-    assert re.match("the response (names no volume|does not confirm success);", msg)
+    assert re.match("the response (gives no id|does not confirm success);", msg)
     assert "run `vast.py show volumes` before retrying" in msg
 
 

@@ -259,6 +259,7 @@ def test_requests_name_only_arguments_that_they_have() -> None:
                 templates += [run.done, run.doubt, run.typed, *strings]
                 templates += [run.ask] if isinstance(run.ask, str) else []
             known = {arg.dest for arg in command.args} | {"reply", "said", "which"}
+            known |= {"new"} if getattr(run, "made", None) else set()
             # What `prepare` or a search of its own completes.
             completed = {
                 "change bid": {"bid"},
