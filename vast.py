@@ -3321,16 +3321,18 @@ class Rental(Request):
 
 
 def check_price(client: Client, args: argparse.Namespace) -> None:
-    """Refuse an offer that costs more than `--max-price` with this disk."""
-    price = args.price
+    """Refuse an offer that costs more than `--max-price` with this disk, on demand or
+    at the bid."""
+    disk = 10.0 if args.disk is None else args.disk
+    kind = "on-demand" if args.price is None else "bid"
+    body = {"id": {"eq": args.id}, "type": kind, "allocated_storage": disk}
+    call = Call("POST", "/api/v0/bundles/", body, read=True)
+    row: Row = next(iter(rows_of(client.send(call), "offers")), {})
+    price = as_price(row.get("dph_total"))
     if price is None:
-        disk = args.disk if args.disk is not None else 10.0
-        body = {"id": {"eq": args.id}, "type": "on-demand", "allocated_storage": disk}
-        call = Call("POST", "/api/v0/bundles/", body, read=True)
-        rows = rows_of(client.send(call), "offers")
-        price = as_price(rows[0].get("dph_total")) if rows else None
-        if price is None:
-            raise VastError(f"offer {args.id} is not available", "no_such_ask")
+        raise VastError(f"offer {args.id} is not available", "no_such_ask")
+    if args.price is not None:
+        price = args.price + (as_price(row.get("storage_total_cost")) or 0)
     if price > args.max_price:
         msg = f"offer {args.id} costs ${price:.4f}/h, more than ${args.max_price:g}/h"
         raise VastError(f"{msg}; nothing was rented", "too_expensive")

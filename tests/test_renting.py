@@ -4,6 +4,7 @@ volumes, and what can be done with an instance besides starting and stopping."""
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from typing import Any
 
@@ -94,12 +95,18 @@ def test_a_limit_to_the_price(
 
 
 def test_a_limit_to_a_bid(box: Sandbox, run: Program) -> None:
-    """A bid is known without a look."""
-    ran = run(*create(box), "--price", "0.5", "--max-price", "0.4")
-    assert (ran.status, box.calls) == (1, [])
-    assert "costs $0.5000/h, more than $0.4/h" in one_line(ran)
-    ran = run(*create(box), "--price", "0.5", "--max-price", "0.5")
-    assert (ran.status, names(box)[0]) == (0, "create")
+    """To the bid comes the disk."""
+    words = *create(box), "--price", "0.5", "--disk", "1000", "--max-price"
+    ran = run(*words, "0.5")
+    assert (ran.status, names(box), box.market.rented) == (1, ["search"], [])
+    assert (box.calls[0].body["type"], box.calls[0].body["allocated_storage"]) == (
+        "bid", 1000,
+    )  # fmt: skip
+    match = re.search(r"costs \$(\S+)/h, more than \$0.5/h; nothing", one_line(ran))
+    assert match
+    assert float(match[1]) > 0.5
+    ran = run(*words, str(float(match[1]) + 0.0001))
+    assert (ran.status, names(box)[1:3]) == (0, ["search", "create"])
     assert "interruptible, at $0.5/h" in ran.err
 
 
