@@ -329,14 +329,10 @@ class Sandbox:
         self.market.url = self.url
 
     def __enter__(self) -> Sandbox:
-        # The interval is how long a shutdown may take.
-        serve = threading.Thread(target=self.server.serve_forever, args=[0.01])
-        serve.daemon = True
-        serve.start()
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
         return self
 
     def __exit__(self, *error: object) -> None:
-        self.server.stopped.set()
         self.server.shutdown()
         self.server.server_close()
         for connection in list(self.server.open):
@@ -473,14 +469,32 @@ class Server(socketserver.ThreadingTCPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.box = box
         self.stopped = threading.Event()
+        self.closed = threading.Event()
         self.open: set[socket.socket] = set()
 
-    def get_request(self) -> tuple[socket.socket, Any]:
-        """Accept a connection, and count it."""
-        connection, address = super().get_request()
+    def serve_forever(self, poll_interval: float = 0.0) -> None:
+        """Accept connections until the shutdown, which need not wait for a poll."""
+        while not self.stopped.is_set():
+            self.handle_request()
+        self.closed.set()
+
+    def shutdown(self) -> None:
+        """Accept no more connections; return as soon as that is so."""
+        if not self.stopped.is_set():
+            self.stopped.set()
+            # It waits for a connection: here is one.
+            socket.create_connection(("127.0.0.1", self.server_address[1])).close()
+            self.closed.wait()
+
+    def verify_request(self, request: Any, client_address: Any) -> bool:
+        """Tell whether a connection is of any use."""
+        return not self.stopped.is_set()
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Count a connection, and answer its requests in a thread."""
         self.box.connections += 1
-        self.open.add(connection)
-        return connection, address
+        self.open.add(request)
+        super().process_request(request, client_address)
 
     def shutdown_request(self, request: Any) -> None:
         """Close a connection, and forget it."""
