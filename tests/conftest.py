@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import os
 import shutil
@@ -226,6 +227,12 @@ def script_environment(box: Sandbox, home: Path) -> dict[str, str]:
         "VAST_API_KEY": box.key,
         "TZ": "UTC",
     }
+
+
+def pytest_collection_finish() -> None:
+    """Keep the tests themselves out of all later garbage collections."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -19,7 +19,7 @@ import operator
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cache
 from http import HTTPStatus
 from random import Random
@@ -565,9 +565,12 @@ class Store:
 
 @dataclass(eq=False)
 class Machine:
-    """A machine: what it has, and its owner's terms under the keys of a machine row."""
+    """A machine: what it has, and its owner's terms under the keys of a machine row.
 
-    hardware: Row
+    All markets share `hardware`, which is why nothing is changed in it.
+    """
+
+    hardware: Mapping[str, Any]
     terms: Row
     hostname: str
     gpu: Gpu
@@ -576,9 +579,12 @@ class Machine:
 
 @dataclass(eq=False)
 class Offer:
-    """Some cards of a machine; `odd` is shown in place of the right values."""
+    """Some cards of a machine; `odd` is shown in place of the right values.
 
-    row: Row
+    All markets share `row`, which is why nothing is changed in it.
+    """
+
+    row: Mapping[str, Any]
     machine: Machine
     cards: Sequence[int]
     odd: Row = field(default_factory=dict)
@@ -740,6 +746,22 @@ def offer_row(machine: Machine, cards: Sequence[int]) -> Row:
     }  # fmt: skip
 
 
+def offers_on(machine: Machine, free: Sequence[int]) -> Iterator[Offer]:
+    """Yield free cards of a machine in chunks of the size that its owner wants."""
+    chunk = machine.terms["listed_min_gpu_count"]
+    if machine.terms["listed"]:
+        for start in range(0, len(free) - chunk + 1, chunk):
+            cards = free[start : start + chunk]
+            yield Offer(offer_row(machine, cards), machine, cards)
+
+
+@cache
+def made_offers() -> tuple[Offer, ...]:
+    """Return the offers on all machines as these were made."""
+    made = made_machines()
+    return tuple(offer for m in made for offer in offers_on(m, range(m.cards)))
+
+
 def hourly(gpu: float, disk: float) -> Row:
     """Return the nested object that says what an hour costs."""
     total = gpu + disk
@@ -747,7 +769,7 @@ def hourly(gpu: float, disk: float) -> Row:
     return {**price, "discountTotalHour": 0, "discountedTotalPerHour": total}
 
 
-def priced(row: Row, base: float, storage: float, now: float) -> Row:
+def priced(row: Mapping[str, Any], base: float, storage: float, now: float) -> Row:
     """Return an offer at a price in $/h without its disk, with `storage` GB of disk."""
     disk = storage * row["storage_cost"] / HOURS_A_MONTH
     total = base + disk
@@ -908,12 +930,13 @@ class Market:
         self.offers: dict[int, Offer] = {}
         self.ids = itertools.count(5001)
         self.machines: dict[int, Machine] = {}
-        for made in made_machines():
-            machine = replace(
-                made, terms=dict(made.terms), hardware=dict(made.hardware)
-            )
-            self.machines[machine.hardware["machine_id"]] = machine
-            self.offer(machine, range(machine.cards))
+        # Most tests have a market of their own: what is made once is only copied.
+        for m in made_machines():
+            machine = Machine(m.hardware, {**m.terms}, m.hostname, m.gpu, m.cards)
+            self.machines[m.hardware["machine_id"]] = machine
+        for o in made_offers():
+            machine = self.machines[o.row["machine_id"]]
+            self.offers[o.row["id"]] = Offer(o.row, machine, o.cards)
         self.add_odd_offers()
         self.add_strangers()
         self.types = field_types(shown(next(iter(self.offers.values())), self.now()))
@@ -947,16 +970,9 @@ class Market:
                 taken.update(offer.cards)
             else:
                 del self.offers[offer.row["id"]]
-        self.offer(machine, [c for c in range(machine.cards) if c not in taken])
-
-    def offer(self, machine: Machine, free: Sequence[int]) -> None:
-        """Offer free cards of a machine in chunks of the size that its owner wants."""
-        chunk = machine.terms["listed_min_gpu_count"]
-        if machine.terms["listed"]:
-            for start in range(0, len(free) - chunk + 1, chunk):
-                cards = free[start : start + chunk]
-                row = offer_row(machine, cards)
-                self.offers[row["id"]] = Offer(row, machine, cards)
+        free = [c for c in range(machine.cards) if c not in taken]
+        for offer in offers_on(machine, free):
+            self.offers[offer.row["id"]] = offer
 
     def add_odd_offers(self) -> None:
         """Make a few offers show odd values, none of them among the best."""

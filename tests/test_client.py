@@ -1076,7 +1076,8 @@ def hostile(box: Sandbox) -> str:
         offer.odd = ROW
     for machine in market.machines.values():
         machine.hostname = HOSTILE
-        machine.hardware |= {"driver_version": HOSTILE, "public_ipaddr": HOSTILE}
+        odd = {"driver_version": HOSTILE, "public_ipaddr": HOSTILE}
+        machine.hardware = {**machine.hardware, **odd}
     market.user |= {"fullname": HOSTILE, "email": HOSTILE, HOSTILE: HOSTILE}
     for row in market.invoices:
         row |= {"description": HOSTILE, "last4": HOSTILE}
