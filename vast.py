@@ -3271,13 +3271,13 @@ class Rental(Request):
 
     def call(self, args: argparse.Namespace) -> Call:
         call = super().call(args)
-        call.body = self.order
+        call.body = args.rental
         return call
 
     def __call__(self, client: Client, args: argparse.Namespace) -> Iterator[Shown]:
         for arg in CREATE_ARGS:  # `launch instance` does not have them all
             vars(args).setdefault(arg.dest, None)
-        self.order = rental(args)
+        args.rental = rental(args)
         if args.args is not None and (args.ssh or args.direct):
             client.env.note("--ssh and --direct have no effect with --args")
         yield from super().__call__(client, args)
@@ -3471,6 +3471,11 @@ INSTANCE_ID = Arg("id", "id of the instance", identifier)
 INSTANCE_PATH = "/api/v0/instances/{id}/"
 
 
+def bid_words(client: Client, args: argparse.Namespace) -> None:
+    """Put the new bid into words."""
+    args.bid = "chosen by the service" if args.price is None else f"${args.price:g}/h"
+
+
 INSTANCE_COMMANDS = (
     Command("show instances", "list your instances",
         Listing("", INSTANCE_COLUMNS, fetch=find_instances, where=matching_rows),
@@ -3552,9 +3557,7 @@ INSTANCE_COMMANDS = (
         example="prepay instance 5001 50"),
     Command("change bid", "change the bid for an interruptible instance",
         Request("PUT /api/v0/instances/bid_price/{id}/", "instance {id}: bid {bid}",
-            body={"client_id": "me", "price": "{price}"},
-            prepare=lambda client, args: setattr(args, "bid", "chosen by the service"
-                if args.price is None else f"${args.price:g}/h"),
+            body={"client_id": "me", "price": "{price}"}, prepare=bid_words,
             schedule=True, look="show instances"),
         INSTANCE_ID,
         Arg("--price", "$/hour; without it the service picks a winning bid",
@@ -4486,21 +4489,21 @@ class PriceAnswer(Request):
     def read(self, client: Client, args: argparse.Namespace) -> None:
         """Find what is pending, by instance, and put it into words."""
         rows = rows_of(client.send(Call("GET", INCREASES)), "pending_price_increases")
-        self.pending = {row["contract_id"]: row for row in rows
+        args.pending = {row["contract_id"]: row for row in rows
                         if isinstance(row.get("contract_id"), int)}  # fmt: skip
         args.prices = ", ".join(
             f"{GPU_PRICE(row, 0)} $/h per GPU and {DISK_PRICE(row, 0)} $/GB/month of"
             f" disk for instance {number}"
-            for number, row in self.pending.items() if number in args.id
+            for number, row in args.pending.items() if number in args.id
         )  # fmt: skip
         args.yes = args.yes or not args.prices  # there is nothing to ask about
 
     def call(self, args: argparse.Namespace) -> Call:
         call, key = super().call(args), "pending_price_increase_id"
-        if args.id not in self.pending:
+        if args.id not in args.pending:
             msg = f"instance {args.id} has no pending price increase"
             raise VastError(msg, "no_pending_price_increase")
-        call.body = {key: self.pending[args.id].get(key)}
+        call.body = {key: args.pending[args.id].get(key)}
         return call
 
 
