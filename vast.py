@@ -5036,10 +5036,12 @@ DATE = "%Y-%m-%d"
 def one_line(value: object, longest: int = 600) -> str:
     """Return text on one line, control characters as escapes; "" for no text. "…"
     stands for what is longer, which would not fit on a page."""
-    from unicodedata import normalize
-
     text = str(value) if isinstance(value, (str, int, float)) else ""
-    text = visible(" ".join(normalize("NFC", text).split()))
+    if not text.isascii():
+        from unicodedata import normalize
+
+        text = normalize("NFC", text)
+    text = visible(" ".join(text.split()))
     return text if len(text) <= longest else text[:longest] + "…"
 
 
@@ -5050,15 +5052,13 @@ def parse_amount(value: object, fewest: int = 2) -> Decimal | None:
 
     try:
         number = decimal.Decimal(str(value))
-        readable = -(10**12) < number < 10**12
+        if not -(10**12) < number < 10**12:
+            return None
     except decimal.InvalidOperation:  # not a number, or NaN
-        return None
-    if not readable:
         return None
     decimals = min(max(-int(number.as_tuple().exponent), fewest), 4)
     unit = decimal.Decimal(1).scaleb(-decimals)
-    number = number.quantize(unit, decimal.ROUND_HALF_UP)
-    return number or abs(number)  # there is no -0.00
+    return number.quantize(unit, decimal.ROUND_HALF_UP) + 0  # there is no -0.00
 
 
 def format_amount(value: Decimal | None, unknown: str = "-") -> str:
@@ -5071,7 +5071,7 @@ def format_cents(value: Decimal) -> tuple[str, str]:
     from decimal import ROUND_HALF_UP, Decimal
 
     cents = value.quantize(Decimal("0.01"), ROUND_HALF_UP)
-    return format_amount(cents or abs(cents)), "" if cents == value else ", rounded"
+    return format_amount(cents + 0), "" if cents == value else ", rounded"
 
 
 def with_metadata(row: Row) -> Row:
@@ -5175,7 +5175,6 @@ class Statement:
         self.period = f"{first} to {format_time(self.end)}"
         self.reaches_today = self.end >= now
         self.only, self.sections = only, [only] if only else list(SECTIONS)
-        self.fill([], None)
 
     def fill(self, rows: Iterable[Row], current: object = None) -> None:
         """Take in what the service sent."""
@@ -5494,17 +5493,16 @@ BILLING_COMMANDS = (
 
 # Measures are points, counted from the lower left corner of an A4 page.
 WIDTH, HEIGHT, LEFT, RIGHT = 595, 842, 48, 547
-TOP, BOTTOM = 786, 58  # the part of a page that tables may fill
-LEADING, BELOW = 10.2, 5  # from line to line; below the last line of a row
+TOP, BOTTOM = 792, 66  # what rows may fill; sums may stand a little lower
+LEADING, BELOW = 10.6, 4.6  # from line to line; below the last line of a row
 BAR_LEFT, BAR_ROOM = 100, 240
-WIDE = (LEFT - 6, RIGHT + 6)  # boxes stand out beyond texts
-SUMS_HEIGHT = 30
 
 # Red, green and blue from 0 to 1; then size, index of the font (1 is bold), colour.
 INK, GREY, PALE = b".11 .13 .17", b".43 .46 .51", b".955 .965 .98"
 RULE, ACCENT = b".8 .83 .87", b".1 .27 .55"
-BODY, FAINT, FIGURE = (8.5, 0, INK), (8.5, 0, GREY), (11, 0, INK)
-FOOT, HEADING, STRONG, TITLE = (7.5, 0, GREY), (7.5, 1, GREY), (9, 1, INK), (11, 1, INK)
+TEXT = b"BT /F%d %.2f Tf %s rg %.2f %.2f Td (%s) Tj ET"
+BODY, FAINT, FIGURE = (8.5, 0, INK), (8, 0, GREY), (11, 0, INK)
+HEADING, STRONG, TITLE = (7.5, 1, GREY), (9, 1, INK), (11, 1, INK)
 
 ISSUER = ("Vast.ai Inc.", "100 Van Ness Ave.", "San Francisco CA 94102")
 TERMS = ("Already charged,", "no payment due")
@@ -5512,7 +5510,7 @@ TERMS = ("Already charged,", "no payment due")
 # Columns: heading, x, room. A text stands to the right of x, or to its left where the
 # room is negative.
 EDGES = (("", LEFT, RIGHT - LEFT), ("", RIGHT, -200))
-HEAD_COLUMNS = (
+PARTIES = (
     ("From", LEFT, 130), ("Bill to", 190, 180), ("Date", 390, 60), ("Terms", 462, 85)
 )  # fmt: skip
 ITEM_COLUMNS = (
@@ -5520,21 +5518,19 @@ ITEM_COLUMNS = (
     ("Amount", RIGHT, -58),
 )  # fmt: skip
 
-# Characters of whose glyphs borb has no name, or not the font's: that name, and which
-# character is as wide.
+# Characters that borb gives no width, and which are as wide; those that share no glyph
+# with them, or whose glyphs borb gives another name.
+AS_WIDE = str.maketrans("Ţţ∆µ‐‑ƒ¹²³", "ȚțΔμ--0(((")
 GLYPHS = {
-    "Ţ": ("Tcommaaccent", "Ț"), "ţ": ("tcommaaccent", "ț"), "∆": ("Delta", "Δ"),
-    "µ": ("mu", "μ"), "ƒ": ("florin", "0"), "‐": ("hyphen", "-"), "‑": ("hyphen", "-"),
-    "¹": ("onesuperior", "("), "²": ("twosuperior", "("), "³": ("threesuperior", "("),
-    "«": ("guillemotleft", "«"), "»": ("guillemotright", "»"),
+    "ƒ": "florin", "¹": "onesuperior", "²": "twosuperior", "³": "threesuperior",
+    "«": "guillemotleft", "»": "guillemotright",
 }  # fmt: skip
 
 if TYPE_CHECKING:  # pragma: no cover - only mypy reads it
-    Span = tuple[float, float]
     Style = tuple[float, int, bytes]
     Columns = Sequence[tuple[str, int, int]]
-    # The text of the first cell, text below it, the other cells, the length of a bar.
-    TableRow = tuple[str, str, Sequence[str], float]
+    # The text of the first cell, text below it, the other cells, what a bar stands for.
+    TableRow = tuple[str, str, Sequence[str], Decimal | int]
 
 
 def invoice_file(number: int, start: int | None, end: int | None, only: str) -> str:
@@ -5552,47 +5548,72 @@ def bill_to(user: Row) -> list[str]:
     return [line for line in lines if line]
 
 
-class Pages:
-    """Pages in Helvetica, each a list of PDF operators, filled from the top; `y` is
-    how far down the last page is."""
+class Invoice:
+    """A statement drawn as an invoice, on pages that are lists of PDF operators.
 
-    def __init__(self, text: str) -> None:
-        self.load_fonts(text)
+    Pages are filled from the top; `y` is how far down the last one is. `lacking` are
+    the characters that show as "?".
+    """
+
+    def __init__(self, statement: Statement, user: Row) -> None:
+        self.statement, self.lines = statement, statement.shown
+        year, month = time.localtime(statement.end)[:2]
+        self.number = year * 12 + month - 1
+        self.titles = [SECTIONS[section] for section in statement.sections]
+        self.address = bill_to(user)
+        texts = [line.item + line.detail for line in self.lines]
+        self.load_fonts("".join([*self.address, *texts]))
         self.pages: list[list[bytes]] = []
         self.y = 0.0
-        self.need(HEIGHT)
+        self.head()
+        for section in statement.sections:
+            self.section(section)
+        self.months()
+        self.end()
+        self.margins()
 
     def load_fonts(self, text: str) -> None:
-        """Make the encoding of both fonts for the characters of a text.
+        """Make one encoding for both fonts: ASCII, then what else a text has and
+        Helvetica too, as far as 256 codes go."""
+        import codecs
 
-        ASCII has its own codes; what else Helvetica has gets those from 128 on, as long
-        as they last; the rest, `lacking`, shows as "?".
-        """
         from borb.pdf import Standard14Fonts
         from borb.pdf.font.adobe_glyph_list import AdobeGlyphList
         from borb.pdf.primitives import name
 
-        self.fonts = [Standard14Fonts.get(x) for x in ("Helvetica", "Helvetica-Bold")]
+        fonts = [Standard14Fonts.get(x) for x in ("Helvetica", "Helvetica-Bold")]
         used = sorted({char for char in text if char > "\x7f"})
-        known = [char for char in used if self.char_width(char, 0)][:128]
+        known = [x for x in used if fonts[0].get_width(x.translate(AS_WIDE))][:128]
         self.lacking = "".join(char for char in used if char not in known)
-        self.codes = {ord(char): ord("?") for char in self.lacking}
-        self.codes |= {ord(char): code for code, char in enumerate(known, 128)}
-        chars = [*map(chr, range(128)), *known]
-        self.widths = [[self.char_width(x, font) for x in chars] for font in (0, 1)]
+        self.chars = "".join([*map(chr, range(128)), *known])
+        charmap = codecs.charmap_build(self.chars)
+        self.encode: Callable[[str], bytes]
+        self.encode = lambda text: codecs.charmap_encode(text, "replace", charmap)[0]
         names = AdobeGlyphList.ADOBE_CHARACTER_TO_CHARACTER_NAME
-        glyphs = [GLYPHS[x][0] if x in GLYPHS else names[x] for x in known]
-        encoding = {"Type": name("Encoding"), "BaseEncoding": name("WinAnsiEncoding")}
-        encoding["Differences"] = [128, *map(name, glyphs)]
-        for font in self.fonts:
-            font["Encoding"] = encoding
+        glyphs = [GLYPHS.get(x) or names[x.translate(AS_WIDE)] for x in known]
+        self.widths = []
+        for font in fonts:
+            chars = self.chars.translate(AS_WIDE)
+            # borb rounds up to whole points, hence this size.
+            self.widths.append([font.get_width(char, font_size=1000) for char in chars])
+            font["Encoding"] = {"BaseEncoding": name("WinAnsiEncoding")}
+            font["Encoding"]["Differences"] = [128, *map(name, glyphs)]
+        self.fonts = dict(zip(("F0", "F1"), fonts))
 
-    def char_width(self, char: str, font: int) -> int:
-        """Return thousandths of the font size, 0 if the font lacks the character."""
-        _, as_wide = GLYPHS.get(char, ("", char))
-        # borb rounds up to whole points, hence this size.
-        width: int = self.fonts[font].get_width(as_wide, font_size=1000)
-        return width
+    def wrap(self, text: str, room: float) -> list[str]:
+        """Break a text of BODY into lines, at spaces where it can be."""
+        from bisect import bisect
+        from itertools import accumulate
+
+        lines = []
+        while text:
+            widths = map(self.widths[0].__getitem__, self.encode(text))
+            fits = bisect([*accumulate(widths)], room * 1000 / BODY[0])
+            space = f"{text} ".rfind(" ", 0, fits + 1)
+            cut = space if space > 0 else fits
+            lines.append(text[:cut])
+            text = text[cut:].lstrip()
+        return lines
 
     def need(self, height: float) -> bool:
         """Begin a page if the last one has less left; tell whether."""
@@ -5603,103 +5624,60 @@ class Pages:
         self.y = float(TOP)
         return True
 
-    def measure(self, text: str, style: Style) -> tuple[bytes, float]:
-        """Return the codes of a text, and its width."""
-        size, font, _ = style
-        coded = text if text.isascii() else text.translate(self.codes)
-        codes = coded.encode("latin-1")
-        return codes, sum(map(self.widths[font].__getitem__, codes)) * size / 1000
-
-    def wrap(self, text: str, room: float) -> list[str]:
-        """Break a text of BODY into lines, at spaces where it can be."""
-        from bisect import bisect
-
-        def width(end: int) -> float:
-            return self.measure(text[:end], BODY)[1]
-
-        lines = []
-        while width(len(text)) > room:
-            fits = bisect(range(len(text)), room, key=width) - 1
-            space = text.rfind(" ", 0, fits + 1)
-            cut = space if space > 0 else fits
-            lines.append(text[:cut])
-            text = text[cut:].lstrip()
-        return [*lines, text] if text else lines
-
-    def box(self, down: float, height: float, colour: bytes, span: Span = WIDE) -> None:
-        """Fill a box whose top is that far below y."""
-        (left, right), bottom = span, self.y - down - height
-        box = (colour, left, bottom, right - left, height)
+    def box(self, down: float, height: float, colour: bytes, *ends: float) -> None:
+        """Fill a box whose top is that far below y, by default as wide as tables."""
+        left, right = ends or (LEFT - 6, RIGHT + 6)
+        box = (colour, left, self.y - down - height, right - left, height)
         self.page.append(b"%s rg %.2f %.2f %.2f %.2f re f" % box)
 
-    def line(self, down: float, style: Style, columns: Columns, *texts: str) -> None:
-        """Go down and write texts in columns, smaller where they're too wide."""
+    def write(self, down: float, style: Style, columns: Columns, *texts: str) -> None:
+        """Go down and write texts, by default the headings, in columns. Further lines
+        of a text stand below; what is too wide gets smaller."""
         self.y -= down
-        for (_, x, room), text in zip(columns, texts):
-            if not text:
-                continue
-            size, font, colour = style
-            codes, width = self.measure(text, style)
-            if width > abs(room):
-                size, width = size * abs(room) / width, abs(room)
-            left = x if room > 0 else x - width
-            for special in (b"\\", b"(", b")"):
-                codes = codes.replace(special, b"\\" + special)
-            drawn = (font, size, colour, left, self.y, codes)
-            self.page.append(b"BT /F%d %.2f Tf %s rg %.2f %.2f Td (%s) Tj ET" % drawn)
+        size, font, colour = style
+        for (_, x, room), text in zip(columns, texts or [x[0] for x in columns]):
+            y = self.y
+            for line in text.split("\n") if text else ():
+                codes, fitting = self.encode(line), size
+                width = sum(map(self.widths[font].__getitem__, codes)) * size / 1000
+                if width > abs(room):
+                    fitting, width = size * abs(room) / width, abs(room)
+                for special in (b"\\", b"(", b")"):
+                    codes = codes.replace(special, b"\\" + special)
+                left = x if room > 0 else x - width
+                self.page.append(TEXT % (font, fitting, colour, left, y, codes))
+                y -= LEADING
 
-    def headings(self, title: str, columns: Columns) -> None:
-        """Draw the title of a table and the headings of its columns."""
-        self.line(12, TITLE, EDGES, title)
-        self.line(17, HEADING, columns, *(heading for heading, _, _ in columns))
-        self.box(5, 0.6, INK)
-        self.y -= 6
-
-    def table(self, title: str, columns: Columns, rows: Sequence[TableRow]) -> None:
-        """Draw headings and rows, each on one page, the last one with its sums."""
-        self.headings(title, columns)
-        room = columns[0][2]
-        for index, (first, below, others, bar) in enumerate(rows):
-            lines = [(text, BODY) for text in self.wrap(first, room)]
-            lines += [(text, FAINT) for text in self.wrap(below, room)]
-            height = len(lines) * LEADING + BELOW
-            ahead = SUMS_HEIGHT if index + 1 == len(rows) else 0
-            if self.need(height + ahead):
-                self.headings(f"{title} (continued)", columns)
+    def table(
+        self, title: str, columns: Columns, rows: Sequence[TableRow], *sums: str
+    ) -> None:
+        """Draw headings, rows, each on one page, and sums; nothing without rows."""
+        room, most = columns[0][2], max((row[3] for row in rows), default=0)
+        for index, (first, below, others, charged) in enumerate(rows):
+            lines, more = self.wrap(first, room), self.wrap(below, room)
+            height = (len(lines) + len(more)) * LEADING + BELOW
+            if self.need(height if index else height + 70) or not index:
+                self.write(18, TITLE, EDGES, title + (" (continued)" if index else ""))
+                self.write(17, HEADING, columns)
+                self.box(5, 0.6, INK)
+                self.y -= 6
             if index % 2:
                 self.box(0, height, PALE)
-            if bar:
-                self.box(3.7, 8, ACCENT, (BAR_LEFT, BAR_LEFT + bar))
-            for text, style in lines:
-                self.line(LEADING, style, columns, text, *others)
-                others = ()  # they stand beside the first line
-            self.y -= BELOW
+            if charged > 0:
+                length = BAR_ROOM * float(charged / most)
+                self.box(3.7, 8, ACCENT, BAR_LEFT, BAR_LEFT + length)
+            bottom = self.y - height
+            self.write(LEADING, BODY, columns, "\n".join(lines), *others)
+            self.write(LEADING * len(lines), FAINT, columns, "\n".join(more))
+            self.y = bottom
+        if rows:
+            self.sums(columns, *sums)
 
     def sums(self, columns: Columns, *texts: str) -> None:
         """Draw a row of sums below a rule."""
         self.box(0, 0.6, INK)
-        self.line(13, STRONG, columns, *texts)
-        self.y -= 22
-
-
-class Invoice(Pages):
-    """A statement drawn as an invoice to a user of the service."""
-
-    def __init__(self, statement: Statement, user: Row) -> None:
-        self.statement, self.lines = statement, statement.shown
-        year, month = time.localtime(statement.end)[:2]
-        self.number = year * 12 + month - 1
-        self.titles = [SECTIONS[section] for section in statement.sections]
-        self.created = time.localtime(statement.now)
-        self.bill_to = bill_to(user)
-        texts = [line.item + line.detail for line in self.lines]
-        super().__init__("".join([*self.bill_to, *texts]))
-        self.head()
-        for section in statement.sections:
-            self.section(section)
-        self.months()
-        self.end()
-        self.margins()
+        self.write(13, STRONG, columns, *texts)
+        self.y -= 16
 
     def subtotals(self, lines: list[Line]) -> list[str]:
         """Return the sums of lines, one for each section."""
@@ -5707,84 +5685,67 @@ class Invoice(Pages):
         return [format_amount(total(part)) for part in parts]
 
     def head(self) -> None:
-        """Draw what stands above the tables."""
+        """Draw who bills whom, then the range and the sums that it is about."""
+        self.need(HEIGHT)
         self.y = HEIGHT
-        self.box(0, 6, ACCENT, (0, WIDTH))
-        self.line(72, (28, 1, INK), EDGES, "Invoice")
-        self.line(0, (28, 0, GREY), [("", LEFT + 112, 120)], f"{self.number}")
-        self.line(0, (15, 1, ACCENT), EDGES[1:], ISSUER[0])
-        top, room = self.y - 36, HEAD_COLUMNS[1][2]
-        bill_to = [line for text in self.bill_to for line in self.wrap(text, room)]
-        date = time.strftime("%Y-%m-%d", self.created)
-        parties = (ISSUER, bill_to, [date], TERMS)
-        for column, texts in zip(HEAD_COLUMNS, parties):
-            self.y = top
-            self.line(0, FAINT, [column], column[0])
-            self.y -= 2
-            for text in texts:
-                self.line(LEADING + 1, BODY, [column], text)
-        self.y = top - 21.2 - max(map(len, parties)) * (LEADING + 1)
-        self.panel()
-
-    def panel(self) -> None:
-        """Draw the range and the sums that the invoice is about."""
+        self.box(0, 6, ACCENT, 0, WIDTH)
+        self.write(72, (28, 1, INK), EDGES, "Invoice")
+        self.write(0, (28, 0, GREY), [("", LEFT + 112, 120)], f"{self.number}")
+        self.write(0, (15, 1, ACCENT), EDGES[1:], ISSUER[0])
+        address = [part for line in self.address for part in self.wrap(line, 180)]
+        parties = (ISSUER, address, [f"{format_time(self.statement.now, DATE)}"], TERMS)
+        self.write(36, FAINT, PARTIES)
+        self.write(LEADING + 2, BODY, PARTIES, *map("\n".join, parties))
+        self.y -= LEADING * max(map(len, parties)) + 8
         cents, rounded = format_cents(total(self.lines))
-        bottom = self.y - 80
         columns = [("Range", LEFT + 4, 182), (f"Total (USD{rounded})", RIGHT - 4, -115)]
         if len(self.titles) > 1:
             columns += [(title, x, -82) for title, x in zip(self.titles, (320, 415))]
         self.box(0, 60, PALE)
-        self.line(20, FAINT, columns, *(heading for heading, _, _ in columns))
-        self.line(21, (17, 1, INK), columns[1:], cents)
-        self.line(0, FIGURE, columns[2:], *self.subtotals(self.lines))
-        first, _, last = self.statement.period.partition(" to ")
-        self.line(-LEADING / 2, BODY, columns, first)
-        self.line(LEADING + 1, BODY, columns, f"to {last}")
-        self.y = bottom
+        self.write(20, FAINT, columns)
+        self.write(21, (17, 1, INK), columns[1:], cents)
+        self.write(0, FIGURE, columns[2:], *self.subtotals(self.lines))
+        period = self.statement.period.replace(" to ", "\nto ")
+        self.write(-LEADING / 2, BODY, columns, period)
+        self.y -= 44
 
     def section(self, section: str) -> None:
-        """Draw the lines of a section, if there are any, and their subtotal."""
-        lines, title = in_section(self.lines, section), SECTIONS[section]
+        """Draw the lines of a section and their sum."""
+        title, lines = SECTIONS[section], in_section(self.lines, section)
         rows: list[TableRow] = []
         for line in lines:
-            numbers = (line.quantity, line.rate)
-            cells = [line.date or "-", *(format_amount(x, "") for x in numbers)]
-            cells.append(format_amount(line.amount))
-            rows.append((line.item, line.detail, cells, 0))
-        if rows:
-            self.need(90)
-            self.table(title, ITEM_COLUMNS, rows)
-            self.sums(EDGES, f"Total {title.lower()}", format_amount(total(lines)))
+            numbers = [format_amount(x, "") for x in (line.quantity, line.rate)]
+            others = [line.date or "-", *numbers, format_amount(line.amount)]
+            rows.append((line.item, line.detail, others, 0))
+        sums = (f"Total {title.lower()}", "", "", "", format_amount(total(lines)))
+        self.table(title, ITEM_COLUMNS, rows, *sums)
 
     def months(self) -> None:
         """Draw the sums of each month, with a bar as long as its charges."""
         months: dict[str, list[Line]] = {}
         for line in self.lines:
             months.setdefault(line.date[:7] or "No date", []).append(line)
-        charges = [total(in_section(lines, "charges")) for lines in months.values()]
-        rows: list[TableRow] = []
-        for (month, lines), charged in zip(months.items(), charges):
-            bar = float(charged / max(charges)) * BAR_ROOM if charged > 0 else 0
-            rows.append((month, "", self.subtotals(lines), bar))
+        rows = [
+            (month, "", self.subtotals(lines), total(in_section(lines, "charges")))
+            for month, lines in months.items()
+        ]
         edges = (RIGHT - 97, RIGHT)[-len(self.titles) :]
         columns = [("Month", LEFT, 50)]
         columns += [(title, x, -92) for title, x in zip(self.titles, edges)]
-        if rows:
-            # On one page with the grand total, if it fits on one.
-            self.need(min(140 + 17 * len(rows), TOP - BOTTOM))
-            self.table("Summary by month", columns, rows)
-            self.sums(columns, "Total", *self.subtotals(self.lines))
+        # On one page with the grand total, if it fits on one.
+        self.need(min(140 + 17 * len(rows), TOP - BOTTOM))
+        sums = self.subtotals(self.lines)
+        self.table("Summary by month", columns, rows, "Total", *sums)
 
     def end(self) -> None:
         """Draw the grand total and the notes below it."""
         self.need(70)
         if not self.lines:
             titles = " or ".join(self.titles).lower()
-            self.line(20, FIGURE, EDGES, f"No {titles} in this range.")
+            self.write(20, FIGURE, EDGES, f"No {titles} in this range.")
             self.y -= 30
         cents, rounded = format_cents(total(self.lines))
         self.sums(EDGES, f"Grand total (USD{rounded})", cents)
-        self.y += LEADING + 1
         notes = [f"All amounts are in US dollars. {' '.join(TERMS)}."]
         not_billed = self.statement.not_billed()
         if self.statement.reaches_today and not_billed is not None:
@@ -5792,8 +5753,7 @@ class Invoice(Pages):
         unread = sum(line.amount is None for line in self.lines)
         if unread:
             notes.append(f"Rows without a readable amount, in no sum: {unread}.")
-        for note in notes:
-            self.line(LEADING + 1, FAINT, EDGES, note)
+        self.write(LEADING, FAINT, EDGES, "\n".join(notes))
 
     def margins(self) -> None:
         """Draw the foot of each page, and the head of each but the first."""
@@ -5801,13 +5761,13 @@ class Invoice(Pages):
             self.page = page
             if number > 1:
                 self.y = HEIGHT - 38
-                self.line(0, STRONG, EDGES, f"Invoice {self.number}")
-                self.line(0, (9, 1, ACCENT), EDGES[1:], ISSUER[0])
+                self.write(0, STRONG, EDGES, f"Invoice {self.number}")
+                self.write(0, (9, 1, ACCENT), EDGES[1:], ISSUER[0])
                 self.box(8, 0.6, RULE)
-            self.y = 32
-            self.box(-14, 0.6, RULE)
-            number_text = f"Page {number} of {len(self.pages)}"
-            self.line(0, FOOT, EDGES, ", ".join(ISSUER), number_text)
+            self.y = 46
+            self.box(0, 0.6, RULE)
+            ends = (", ".join(ISSUER), f"Page {number} of {len(self.pages)}")
+            self.write(14, FAINT, EDGES, *ends)
 
     def as_file(self) -> bytes:
         """Return the invoice as a PDF file."""
@@ -5815,33 +5775,29 @@ class Invoice(Pages):
         import io
 
         from borb.pdf import PDF, Document, Page
-        from borb.pdf.primitives import hexstr, name
+        from borb.pdf.primitives import hexstr, name, stream
 
-        document = Document()
+        document, digest = Document(), hashlib.sha256()
         for operators in self.pages:
-            page = Page()
-            contents = page["Contents"]
-            contents["DecodedBytes"] = b"\n".join(operators)
+            page, content = Page(), b"\n".join(operators)
             # borb's writer takes time by the square of the number of values, so that
             # a page keeps no more than it must and inherits the rest.
             page.clear()
-            page.update(Type=name("Page"), Contents=contents)
+            page.update(Type=name("Page"), Contents=stream({"DecodedBytes": content}))
             document.append_page(page)
-        trailer, digest = document["Trailer"], hashlib.sha256(repr(self.pages).encode())
+            digest.update(content)
+        trailer = document["Trailer"]
         trailer["ID"] = [hexstr(digest.hexdigest()[:32])] * 2
-        zone = time.strftime("%z", self.created)
-        date = time.strftime("D:%Y%m%d%H%M%S", self.created) + f"{zone[:3]}'{zone[3:]}'"
+        date = time.strftime("D:%Y%m%d%H%M%SZ", time.gmtime(self.statement.now))
         trailer["Info"].update(
             Title=f"Invoice {self.number}", Author=ISSUER[0],
             Subject=" and ".join(self.titles), CreationDate=date, ModDate=date,
         )  # fmt: skip
-        trailer["Root"]["Pages"].update(
-            Resources={"Font": {"F0": self.fonts[0], "F1": self.fonts[1]}},
-            MediaBox=[0, 0, WIDTH, HEIGHT],
-        )
-        stream = io.BytesIO()
-        PDF.write(what=document, where_to=stream)
-        return stream.getvalue()
+        pages = trailer["Root"]["Pages"]
+        pages.update(Resources={"Font": self.fonts}, MediaBox=[0, 0, WIDTH, HEIGHT])
+        file = io.BytesIO()
+        PDF.write(what=document, where_to=file)
+        return file.getvalue()
 
 
 def load_borb() -> None:
@@ -5860,7 +5816,8 @@ STDOUT = ("-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
 
 def generate_pdf(client: Client, args: argparse.Namespace) -> Iterator[Result | bytes]:
     """Draw an invoice; tell where it is, or yield the file if it is for stdout."""
-    if args.raw and args.output in STDOUT:
+    to_stdout = args.output in STDOUT
+    if args.raw and to_stdout:
         raise UsageError("--raw excludes --output -: there is one stdout")
     if not args.dry_run:
         load_borb()
@@ -5871,15 +5828,14 @@ def generate_pdf(client: Client, args: argparse.Namespace) -> Iterator[Result | 
     invoice = Invoice(statement, user)
     if invoice.lacking and not args.quiet:
         env.note(f"characters the PDF font lacks, shown as '?': {invoice.lacking}")
-    content = invoice.as_file()
-    if args.output in STDOUT:
-        yield content
+    if to_stdout:
+        yield invoice.as_file()
         return
     ends = args.start_date, args.end_date
     path = args.output or invoice_file(invoice.number, *ends, statement.only)
-    write_file(path, content)
-    value = {"path": path, "pages": len(invoice.pages), "rows": len(statement.shown)}
-    yield Result({**value, "total": f"{total(statement.shown):f}"}, path)
+    write_file(path, invoice.as_file())
+    value = {"path": path, "pages": len(invoice.pages), "rows": len(invoice.lines)}
+    yield Result({**value, "total": f"{total(invoice.lines):f}"}, path)
 
 
 PDF_COMMANDS = (

@@ -153,16 +153,13 @@ def drawn(made: vast.Invoice) -> list[Page]:
     return [page_of(operators, encoded(made)) for operators in made.pages]
 
 
-def encoded(pages: vast.Pages) -> str:
+def encoded(made: vast.Invoice) -> str:
     """The characters of the codes from 128 on."""
-    codes = {code: chr(char) for char, code in pages.codes.items() if code > 127}
-    assert sorted(codes) == list(range(128, 128 + len(codes)))
-    return "".join(codes[code] for code in sorted(codes))
-
-
-def lacking(pages: vast.Pages) -> set[str]:
-    """The characters that show as '?'."""
-    return {chr(char) for char, code in pages.codes.items() if code == ord("?")}
+    codes = made.encode(made.chars)
+    assert codes == bytes(range(len(made.chars)))
+    assert made.chars[:128].isascii()
+    assert made.encode(made.lacking) == b"?" * len(made.lacking)
+    return made.chars[128:]
 
 
 def page_of(operators: list[bytes], encoded: str) -> Page:
@@ -587,21 +584,23 @@ def test_one_line(value: object, text: str) -> None:
     assert vast.one_line(value) == text
 
 
-def in_use(text: str) -> vast.Pages:
-    """Pages whose texts have these characters, at most 128 beyond ASCII."""
-    return vast.Pages(text)
+def in_use(text: str) -> vast.Invoice:
+    """An invoice whose fonts are for these characters, at most 128 beyond ASCII."""
+    made = invoice([])
+    made.load_fonts(text)
+    return made
 
 
 def test_all_that_helvetica_has() -> None:
     from borb.pdf.font.adobe_glyph_list import AdobeGlyphList
 
-    names = {*AdobeGlyphList.ADOBE_CHARACTER_TO_CHARACTER_NAME, *vast.GLYPHS}
+    names = {*AdobeGlyphList.ADOBE_CHARACTER_TO_CHARACTER_NAME, *map(chr, vast.AS_WIDE)}
     chars = sorted(char for char in names if len(char) == 1 and char > "~")
     known: set[str] = set()
     for start in range(0, len(chars), 100):
-        pages = in_use("".join(chars[start : start + 100]))
-        known |= set(encoded(pages))
-        assert lacking(pages).isdisjoint(encoded(pages))
+        made = in_use("".join(chars[start : start + 100]))
+        known |= set(encoded(made))
+        assert set(made.lacking).isdisjoint(encoded(made))
     assert known == {*CP1252, *LATIN, *LOOKALIKES} - set(ASCII)
 
 
@@ -622,9 +621,8 @@ def test_glyphs_have_the_names_of_adobe() -> None:
 @pytest.mark.parametrize("bold", [False, True], ids=["regular", "bold"])
 def test_widths_are_those_of_another_source(bold: bool) -> None:
     for text in (ACCENTED.translate({0xA0: None, 0xAD: None}), LATIN):
-        pages = in_use(text)
-        chars = [*map(chr, range(128)), *encoded(pages)]
-        ours = dict(zip(chars, pages.widths[bold]))
+        made = in_use(text)
+        ours = dict(zip(made.chars, made.widths[bold]))
         assert {char: ours[char] for char in ASCII + text} == {
             char: metrics(bold)[char] for char in ASCII + text
         }
@@ -635,21 +633,20 @@ def test_characters_of_every_plane() -> None:
     shown: set[str] = set()
     for start in range(0, len(codes), 100):
         text = vast.one_line("".join(map(chr, codes[start : start + 100])))
-        pages = in_use(text)
-        kept = "".join(char for char in text if char not in lacking(pages))
-        coded, _ = pages.measure(kept, vast.BODY)
-        known = dict(enumerate(encoded(pages), 128))
-        assert coded.decode("latin-1").translate(known) == kept
+        made = in_use(text)
+        kept = "".join(char for char in text if char not in made.lacking)
+        known = dict(enumerate(encoded(made), 128))
+        assert made.encode(kept).decode("latin-1").translate(known) == kept
         shown |= set(kept)
     assert shown == {*CP1252, *LATIN, *LOOKALIKES}
 
 
 def test_the_codes_run_out_after_128() -> None:
     text = "".join(sorted({*ACCENTED, *LATIN} - {"\xa0", "\xad"}))
-    pages = in_use(text)
-    assert encoded(pages) == text[:128]
-    assert lacking(pages) == set(text[128:])
-    assert pages.measure(text[127:129], vast.BODY)[0] == b"\xff?"
+    made = in_use(text)
+    assert encoded(made) == text[:128]
+    assert made.lacking == text[128:]
+    assert made.encode(text[127:129]) == b"\xff?"
 
 
 def test_control_characters_never_reach_the_file() -> None:
@@ -716,10 +713,9 @@ def test_what_the_first_page_says() -> None:
     for part in (
         INVOICE,
         "Page 1 of 1",
-        "From\nVast.ai Inc.\n100 Van Ness Ave.\nSan Francisco CA 94102\n",
-        "Date\n2030-03-17\n",
-        "Terms\nAlready charged,\nno payment due\n",
-        "Bill to\nJane Example\n1 Some Street\nŁódź 90001\nPL\n",
+        "\nVast.ai Inc.\n100 Van Ness Ave.\nSan Francisco CA 94102\n",
+        "\nJane Example\n1 Some Street\nŁódź 90001\nPL\n",
+        "\n2030-03-17 Already charged,\nno payment due\n",
         "the beginning",
         "to 2030-03-17 17:46:40 UTC",
         "Item Date Quantity Rate Amount\nGPU 2022-01-01 0.1250 12.50\n",
@@ -776,6 +772,16 @@ def test_charges_not_billed_yet_are_those_of_today(
 )
 def test_an_address_has_no_gaps(user: Row, lines: list[str]) -> None:
     assert vast.bill_to(user) == lines
+
+
+def test_who_bills_whom_stands_under_headings() -> None:
+    (page,) = drawn(invoice([], {"fullname": "Jane", "billaddress_country": "PL"}))
+    columns: dict[float, list[str]] = {}
+    for text in page.texts:
+        if 600 < text.y < 740:
+            columns.setdefault(text.x, []).append(text.text)
+    top = [["From", *vast.ISSUER], ["Bill to", "Jane", "PL"], ["Date", "2030-03-17"]]
+    assert list(columns.values())[:4] == [*top, ["Terms", *vast.TERMS]]
 
 
 def test_numbers_of_the_panel_stand_under_their_headings() -> None:
@@ -980,7 +986,8 @@ def assert_tidy(page: Page) -> None:
     assert sum(text.text.startswith("word") for text in body) % 4 == 0
     body.sort(key=lambda text: -text.y)
     sums = [text.text.startswith("Total") for text in body]
-    plain = [text.size in (vast.BODY[0], vast.STRONG[0]) for text in body]
+    sizes = {style[0] for style in (vast.BODY, vast.FAINT, vast.STRONG)}
+    plain = [text.size in sizes for text in body]
     assert plain[-1]
     assert all(above for above, total in zip([False, *plain], sums) if total)
 
@@ -998,8 +1005,8 @@ def test_what_the_file_says_of_itself(monkeypatch: pytest.MonkeyPatch) -> None:
         "/Title": INVOICE,
         "/Author": "Vast.ai Inc.",
         "/Subject": "Charges and Payments",
-        "/CreationDate": "D:20300317141640-03'30'",
-        "/ModDate": "D:20300317141640-03'30'",
+        "/CreationDate": "D:20300317174640Z",
+        "/ModDate": "D:20300317174640Z",
         "/Producer": "borb",
     }
     assert edges == [0, 0, 595, 842]
