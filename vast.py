@@ -5188,6 +5188,11 @@ class Statement:
         self.shown = [line for line in self.lines if not line.is_zero]
         self.current = current
 
+    def subtotals(self, lines: list[Line]) -> list[str]:
+        """Return the sums of lines as text, one for each section."""
+        parts = [in_section(lines, section) for section in self.sections]
+        return [format_amount(total(part)) for part in parts]
+
     def not_billed(self) -> Decimal | None:
         """Return the charges not billed yet, sent as an object or a number."""
         current = self.current
@@ -5292,8 +5297,8 @@ def show_invoices(client: Client, args: argparse.Namespace) -> Iterator[Table]:
     yield Table([invoice_cells(line) for line in lines], INVOICE_COLUMNS, value)
     if args.quiet:
         return
-    for section in statement.sections:
-        subtotal = format_amount(total(in_section(statement.shown, section)))
+    subtotals = statement.subtotals(statement.shown)
+    for section, subtotal in zip(statement.sections, subtotals):
         client.env.note(f"{SECTIONS[section].lower()}: {subtotal} USD")
     cents, rounded = format_cents(total(statement.shown))
     client.env.note(f"total: {cents} USD{rounded}")
@@ -5504,6 +5509,7 @@ TEXT = b"BT /F%d %.2f Tf %s rg %.2f %.2f Td (%s) Tj ET"
 BODY, FAINT, FIGURE = (8.5, 0, INK), (8, 0, GREY), (11, 0, INK)
 HEADING, STRONG, TITLE = (7.5, 1, GREY), (9, 1, INK), (11, 1, INK)
 
+STDOUT = ("-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
 ISSUER = ("Vast.ai Inc.", "100 Van Ness Ave.", "San Francisco CA 94102")
 TERMS = ("Already charged,", "no payment due")
 
@@ -5530,13 +5536,7 @@ if TYPE_CHECKING:  # pragma: no cover - only mypy reads it
     Style = tuple[float, int, bytes]
     Columns = Sequence[tuple[str, int, int]]
     # The text of the first cell, text below it, the other cells, what a bar stands for.
-    TableRow = tuple[str, str, Sequence[str], Decimal | int]
-
-
-def invoice_file(number: int, start: int | None, end: int | None, only: str) -> str:
-    """Return the file's name; None is an end of the range that was not asked for."""
-    dates = (format_time(start, DATE), format_time(end, DATE))
-    return "_".join(filter(None, ("invoice", str(number), *dates, only))) + ".pdf"
+    Rows = list[tuple[str, str, list[str], Decimal | int]]
 
 
 def bill_to(user: Row) -> list[str]:
@@ -5549,22 +5549,20 @@ def bill_to(user: Row) -> list[str]:
 
 
 class Invoice:
-    """A statement drawn as an invoice, on pages that are lists of PDF operators.
-
-    Pages are filled from the top; `y` is how far down the last one is. `lacking` are
-    the characters that show as "?".
-    """
+    """A statement drawn as an invoice, on pages that are lists of PDF operators; `y` is
+    how far down the last one is filled. Characters that are `lacking` show as "?"."""
 
     def __init__(self, statement: Statement, user: Row) -> None:
         self.statement, self.lines = statement, statement.shown
         year, month = time.localtime(statement.end)[:2]
         self.number = year * 12 + month - 1
         self.titles = [SECTIONS[section] for section in statement.sections]
+        self.cents, self.rounded = format_cents(total(self.lines))
         self.address = bill_to(user)
         texts = [line.item + line.detail for line in self.lines]
         self.load_fonts("".join([*self.address, *texts]))
-        self.pages: list[list[bytes]] = []
-        self.y = 0.0
+        self.page: list[bytes] = []
+        self.pages, self.y = [self.page], float(HEIGHT)
         self.head()
         for section in statement.sections:
             self.section(section)
@@ -5619,9 +5617,8 @@ class Invoice:
         """Begin a page if the last one has less left; tell whether."""
         if self.y - height >= BOTTOM:
             return False
-        self.page: list[bytes] = []
+        self.page, self.y = [], float(TOP)
         self.pages.append(self.page)
-        self.y = float(TOP)
         return True
 
     def box(self, down: float, height: float, colour: bytes, *ends: float) -> None:
@@ -5648,9 +5645,7 @@ class Invoice:
                 self.page.append(TEXT % (font, fitting, colour, left, y, codes))
                 y -= LEADING
 
-    def table(
-        self, title: str, columns: Columns, rows: Sequence[TableRow], *sums: str
-    ) -> None:
+    def table(self, title: str, columns: Columns, rows: Rows, *sums: str) -> None:
         """Draw headings, rows, each on one page, and sums; nothing without rows."""
         room, most = columns[0][2], max((row[3] for row in rows), default=0)
         for index, (first, below, others, charged) in enumerate(rows):
@@ -5670,8 +5665,8 @@ class Invoice:
             self.write(LEADING, BODY, columns, "\n".join(lines), *others)
             self.write(LEADING * len(lines), FAINT, columns, "\n".join(more))
             self.y = bottom
-        if rows:
-            self.sums(columns, *sums)
+        if rows:  # a single sum may be as long as it likes
+            self.sums(columns if len(sums) > 2 else EDGES, *sums)
 
     def sums(self, columns: Columns, *texts: str) -> None:
         """Draw a row of sums below a rule."""
@@ -5679,15 +5674,8 @@ class Invoice:
         self.write(13, STRONG, columns, *texts)
         self.y -= 16
 
-    def subtotals(self, lines: list[Line]) -> list[str]:
-        """Return the sums of lines, one for each section."""
-        parts = [in_section(lines, section) for section in self.statement.sections]
-        return [format_amount(total(part)) for part in parts]
-
     def head(self) -> None:
         """Draw who bills whom, then the range and the sums that it is about."""
-        self.need(HEIGHT)
-        self.y = HEIGHT
         self.box(0, 6, ACCENT, 0, WIDTH)
         self.write(72, (28, 1, INK), EDGES, "Invoice")
         self.write(0, (28, 0, GREY), [("", LEFT + 112, 120)], f"{self.number}")
@@ -5697,27 +5685,27 @@ class Invoice:
         self.write(36, FAINT, PARTIES)
         self.write(LEADING + 2, BODY, PARTIES, *map("\n".join, parties))
         self.y -= LEADING * max(map(len, parties)) + 8
-        cents, rounded = format_cents(total(self.lines))
-        columns = [("Range", LEFT + 4, 182), (f"Total (USD{rounded})", RIGHT - 4, -115)]
+        heading = f"Total (USD{self.rounded})"
+        columns = [("Range", LEFT + 4, 182), (heading, RIGHT - 4, -115)]
         if len(self.titles) > 1:
             columns += [(title, x, -82) for title, x in zip(self.titles, (320, 415))]
         self.box(0, 60, PALE)
         self.write(20, FAINT, columns)
-        self.write(21, (17, 1, INK), columns[1:], cents)
-        self.write(0, FIGURE, columns[2:], *self.subtotals(self.lines))
+        self.write(21, (17, 1, INK), columns[1:], self.cents)
+        self.write(0, FIGURE, columns[2:], *self.statement.subtotals(self.lines))
         period = self.statement.period.replace(" to ", "\nto ")
         self.write(-LEADING / 2, BODY, columns, period)
-        self.y -= 44
+        self.y -= 38
 
     def section(self, section: str) -> None:
         """Draw the lines of a section and their sum."""
         title, lines = SECTIONS[section], in_section(self.lines, section)
-        rows: list[TableRow] = []
+        rows: Rows = []
         for line in lines:
             numbers = [format_amount(x, "") for x in (line.quantity, line.rate)]
             others = [line.date or "-", *numbers, format_amount(line.amount)]
             rows.append((line.item, line.detail, others, 0))
-        sums = (f"Total {title.lower()}", "", "", "", format_amount(total(lines)))
+        sums = (f"Total {title.lower()}", format_amount(total(lines)))
         self.table(title, ITEM_COLUMNS, rows, *sums)
 
     def months(self) -> None:
@@ -5725,16 +5713,16 @@ class Invoice:
         months: dict[str, list[Line]] = {}
         for line in self.lines:
             months.setdefault(line.date[:7] or "No date", []).append(line)
-        rows = [
-            (month, "", self.subtotals(lines), total(in_section(lines, "charges")))
-            for month, lines in months.items()
+        rows: Rows = [
+            (month, "", self.statement.subtotals(x), total(in_section(x, "charges")))
+            for month, x in months.items()
         ]
         edges = (RIGHT - 97, RIGHT)[-len(self.titles) :]
         columns = [("Month", LEFT, 50)]
         columns += [(title, x, -92) for title, x in zip(self.titles, edges)]
         # On one page with the grand total, if it fits on one.
         self.need(min(140 + 17 * len(rows), TOP - BOTTOM))
-        sums = self.subtotals(self.lines)
+        sums = self.statement.subtotals(self.lines)
         self.table("Summary by month", columns, rows, "Total", *sums)
 
     def end(self) -> None:
@@ -5744,8 +5732,7 @@ class Invoice:
             titles = " or ".join(self.titles).lower()
             self.write(20, FIGURE, EDGES, f"No {titles} in this range.")
             self.y -= 30
-        cents, rounded = format_cents(total(self.lines))
-        self.sums(EDGES, f"Grand total (USD{rounded})", cents)
+        self.sums(EDGES, f"Grand total (USD{self.rounded})", self.cents)
         notes = [f"All amounts are in US dollars. {' '.join(TERMS)}."]
         not_billed = self.statement.not_billed()
         if self.statement.reaches_today and not_billed is not None:
@@ -5811,9 +5798,6 @@ def load_borb() -> None:
     UsageStatistics.opt_out()
 
 
-STDOUT = ("-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
-
-
 def generate_pdf(client: Client, args: argparse.Namespace) -> Iterator[Result | bytes]:
     """Draw an invoice; tell where it is, or yield the file if it is for stdout."""
     to_stdout = args.output in STDOUT
@@ -5831,8 +5815,9 @@ def generate_pdf(client: Client, args: argparse.Namespace) -> Iterator[Result | 
     if to_stdout:
         yield invoice.as_file()
         return
-    ends = args.start_date, args.end_date
-    path = args.output or invoice_file(invoice.number, *ends, statement.only)
+    dates = [format_time(x, DATE) for x in (args.start_date, args.end_date)]
+    parts = filter(None, ("invoice", str(invoice.number), *dates, statement.only))
+    path = args.output or "_".join(parts) + ".pdf"
     write_file(path, invoice.as_file())
     value = {"path": path, "pages": len(invoice.pages), "rows": len(invoice.lines)}
     yield Result({**value, "total": f"{total(invoice.lines):f}"}, path)

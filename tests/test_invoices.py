@@ -543,19 +543,6 @@ def test_the_number_is_that_of_the_month_in_local_time(
     assert invoice([], end=JANUARY).number == 2022 * 12 - 1
 
 
-@pytest.mark.parametrize(
-    ("start", "end", "only", "name"),
-    [
-        (None, None, "", "invoice_24264.pdf"),
-        (JANUARY, None, "charges", "invoice_24264_2022-01-01_charges.pdf"),
-        (None, JANUARY, "credits", "invoice_24264_2022-01-01_credits.pdf"),
-        (JANUARY, JANUARY + DAY, "", "invoice_24264_2022-01-01_2022-01-02.pdf"),
-    ],
-)
-def test_file_names(start: int | None, end: int | None, only: str, name: str) -> None:
-    assert vast.invoice_file(24264, start, end, only) == name
-
-
 # --- text ----------------------------------------------------------------------------
 
 
