@@ -5233,9 +5233,8 @@ def fetch_rows(client: Client, start: int, end: int) -> tuple[list[Row], object]
     except VastError as error:
         if not is_gone(error):
             raise
-    invoices, _ = newer_rows(client, "invoices", start, end)
-    charges, _ = newer_rows(client, "charges", start, end)
-    return invoices + charges, None
+    parts = (newer_rows(client, section, start, end)[0] for section in NEWER_CALLS)
+    return [row for part in parts for row in part], None
 
 
 # The newer calls: path, the fields of dates and of types, and the rows of a page.
@@ -5524,8 +5523,8 @@ ITEM_COLUMNS = (
     ("Amount", RIGHT, -58),
 )  # fmt: skip
 
-# Characters that borb gives no width, and which are as wide; those that share no glyph
-# with them, or whose glyphs borb gives another name.
+# Characters whose width borb does not know, and others that are as wide and, but for
+# the last four, look the same; then the glyphs that borb knows by a wrong name.
 AS_WIDE = str.maketrans("Ţţ∆µ‐‑ƒ¹²³", "ȚțΔμ--0(((")
 GLYPHS = {
     "ƒ": "florin", "¹": "onesuperior", "²": "twosuperior", "³": "threesuperior",
@@ -5564,9 +5563,7 @@ class Invoice:
         self.page: list[bytes] = []
         self.pages, self.y = [self.page], float(HEIGHT)
         self.head()
-        for section in statement.sections:
-            self.section(section)
-        self.months()
+        self.tables()
         self.end()
         self.margins()
 
@@ -5633,17 +5630,15 @@ class Invoice:
         self.y -= down
         size, font, colour = style
         for (_, x, room), text in zip(columns, texts or [x[0] for x in columns]):
-            y = self.y
-            for line in text.split("\n") if text else ():
-                codes, fitting = self.encode(line), size
+            for index, line in enumerate(text.splitlines()):
+                codes = self.encode(line)
                 width = sum(map(self.widths[font].__getitem__, codes)) * size / 1000
-                if width > abs(room):
-                    fitting, width = size * abs(room) / width, abs(room)
+                scale = min(1, abs(room) / width)
+                left = x if room > 0 else x - width * scale
                 for special in (b"\\", b"(", b")"):
                     codes = codes.replace(special, b"\\" + special)
-                left = x if room > 0 else x - width
-                self.page.append(TEXT % (font, fitting, colour, left, y, codes))
-                y -= LEADING
+                y = self.y - index * LEADING
+                self.page.append(TEXT % (font, size * scale, colour, left, y, codes))
 
     def table(self, title: str, columns: Columns, rows: Rows, *sums: str) -> None:
         """Draw headings, rows, each on one page, and sums; nothing without rows."""
@@ -5697,23 +5692,21 @@ class Invoice:
         self.write(-LEADING / 2, BODY, columns, period)
         self.y -= 38
 
-    def section(self, section: str) -> None:
-        """Draw the lines of a section and their sum."""
-        title, lines = SECTIONS[section], in_section(self.lines, section)
-        rows: Rows = []
-        for line in lines:
-            numbers = [format_amount(x, "") for x in (line.quantity, line.rate)]
-            others = [line.date or "-", *numbers, format_amount(line.amount)]
-            rows.append((line.item, line.detail, others, 0))
-        sums = (f"Total {title.lower()}", format_amount(total(lines)))
-        self.table(title, ITEM_COLUMNS, rows, *sums)
-
-    def months(self) -> None:
-        """Draw the sums of each month, with a bar as long as its charges."""
+    def tables(self) -> None:
+        """Draw the lines of each section, then the sums of each month."""
+        rows: Rows
+        for section, title in zip(self.statement.sections, self.titles):
+            lines, rows = in_section(self.lines, section), []
+            for line in lines:
+                numbers = [format_amount(x, "") for x in (line.quantity, line.rate)]
+                others = [line.date or "-", *numbers, format_amount(line.amount)]
+                rows.append((line.item, line.detail, others, 0))
+            sums = [f"Total {title.lower()}", format_amount(total(lines))]
+            self.table(title, ITEM_COLUMNS, rows, *sums)
         months: dict[str, list[Line]] = {}
         for line in self.lines:
             months.setdefault(line.date[:7] or "No date", []).append(line)
-        rows: Rows = [
+        rows = [
             (month, "", self.statement.subtotals(x), total(in_section(x, "charges")))
             for month, x in months.items()
         ]
@@ -5722,8 +5715,8 @@ class Invoice:
         columns += [(title, x, -92) for title, x in zip(self.titles, edges)]
         # On one page with the grand total, if it fits on one.
         self.need(min(140 + 17 * len(rows), TOP - BOTTOM))
-        sums = self.statement.subtotals(self.lines)
-        self.table("Summary by month", columns, rows, "Total", *sums)
+        sums = ["Total", *self.statement.subtotals(self.lines)]
+        self.table("Summary by month", columns, rows, *sums)
 
     def end(self) -> None:
         """Draw the grand total and the notes below it."""
@@ -5745,9 +5738,8 @@ class Invoice:
     def margins(self) -> None:
         """Draw the foot of each page, and the head of each but the first."""
         for number, page in enumerate(self.pages, 1):
-            self.page = page
+            self.page, self.y = page, HEIGHT - 38.0
             if number > 1:
-                self.y = HEIGHT - 38
                 self.write(0, STRONG, EDGES, f"Invoice {self.number}")
                 self.write(0, (9, 1, ACCENT), EDGES[1:], ISSUER[0])
                 self.box(8, 0.6, RULE)
