@@ -14,7 +14,6 @@ import signal
 import socket
 import socketserver
 import subprocess
-import sys
 import termios
 import threading
 import time
@@ -544,7 +543,7 @@ def test_the_limits_of_pages_let_the_whole_market_through() -> None:
 def start(box: Sandbox, home: Path, *words: str) -> subprocess.Popen[str]:
     """Start the program."""
     return subprocess.Popen(
-        [sys.executable, vast.__file__, *words],
+        [vast.__file__, *words],
         env=script_environment(box, home),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -615,7 +614,7 @@ def test_a_signal_while_waiting_says_what_costs(
 def test_a_signal_that_is_ignored_stays_so(box: Sandbox, tmp_path: Path) -> None:
     """As under nohup."""
     box.fault("machines", "slow", seconds=0.5)
-    words = ["nohup", sys.executable, vast.__file__, "show", "machines", "-q"]
+    words = ["nohup", vast.__file__, "show", "machines", "-q"]
     with subprocess.Popen(
         words,
         env=script_environment(box, tmp_path),
@@ -681,7 +680,7 @@ def ask_at_terminal(
     stood on the terminal once the answer was given."""
     terminal, other = pty.openpty()
     with subprocess.Popen(
-        [sys.executable, vast.__file__, *words],
+        [vast.__file__, *words],
         env=script_environment(box, home),
         stdin=other,
         start_new_session=True,
@@ -828,7 +827,7 @@ def test_a_lost_rental_names_the_command_that_shows_it(
 def test_an_id_that_cannot_be_written_is_said(
     redirection: str, more: tuple[str, ...], box: Sandbox, tmp_path: Path
 ) -> None:
-    line = ["sh", "-c", f'exec "$0" "$@" {redirection}', sys.executable, vast.__file__]
+    line = ["sh", "-c", f'exec "$0" "$@" {redirection}', vast.__file__]
     ran = subprocess.run(
         [*line, *create(box), *more],
         env=script_environment(box, tmp_path),
