@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 
 import sandbox
 import vast
@@ -379,6 +380,14 @@ PEERS = {
 }
 
 
+@pytest.fixture(scope="module")
+def one_authority(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Return a file of one certificate, read in no time, for tests that get to none."""
+    path = tmp_path_factory.mktemp("authority") / "ca.pem"
+    trustme.CA().cert_pem.write_to_path(str(path))
+    return str(path)
+
+
 @pytest.mark.parametrize("peer", PEERS)
 @pytest.mark.parametrize("way", ["direct", "proxy"])
 @pytest.mark.parametrize("words", [RENT, ["stop", "instance", "1"], ["show", "user"]])
@@ -388,9 +397,11 @@ def test_without_tls_nothing_was_sent(
     words: list[str],
     serve: Serve,
     offline: Program,
+    one_authority: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """No proxy's tunnel, no handshake: nothing is in doubt, and all may be retried."""
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", one_authority)
     monkeypatch.setattr(vast, "CONNECT_TIMEOUT", 0.05)
     monkeypatch.setattr(vast, "READ_TIMEOUT", 0.05)
     met: list[int] = []
