@@ -636,7 +636,8 @@ def test_characters_of_every_plane() -> None:
     for start in range(0, len(codes), 100):
         text = vast.one_line("".join(map(chr, codes[start : start + 100])))
         pages = in_use(text)
-        kept = "".join(char for char in text if char not in lacking(pages))
+        missing = lacking(pages)
+        kept = "".join(char for char in text if char not in missing)
         coded, _ = pages.measure(kept, vast.BODY)
         known = dict(enumerate(encoded(pages), 128))
         assert coded.decode("latin-1").translate(known) == kept
