@@ -230,9 +230,11 @@ def script_environment(box: Sandbox, home: Path) -> dict[str, str]:
 
 
 def pytest_collection_finish() -> None:
-    """Keep the tests themselves out of all later garbage collections."""
+    """Keep the tests themselves out of all later garbage collections, and have fewer
+    of these: a market alone makes more objects than Python's usual threshold."""
     gc.collect()
     gc.freeze()
+    gc.set_threshold(10_000)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -563,7 +563,7 @@ class Store:
 # ---------------------------------------------------------------- 5 machines and offers
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class Machine:
     """A machine: what it has, and its owner's terms under the keys of a machine row.
 
@@ -577,7 +577,7 @@ class Machine:
     cards: int
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class Offer:
     """Some cards of a machine; `odd` is shown in place of the right values.
 
@@ -607,7 +607,10 @@ class Rental:
 
 def overlaid(row: Row, odd: Row) -> Row:
     """Return the row with its odd values; GONE takes a key away."""
-    return {k: v for k, v in {**row, **odd}.items() if v is not GONE}
+    both = {**row, **odd}
+    if any(value is GONE for value in odd.values()):
+        return {k: v for k, v in both.items() if v is not GONE}
+    return both
 
 
 def make_host(host_id: int, place: str, standing: str, datacenter: bool) -> Row:
@@ -803,8 +806,8 @@ def shown(
     """Return the offer as a search of a type shows it."""
     row = priced(offer.row, offer.row[BASE_PRICES[kind]], storage, now)
     free = offer.rental is None
-    state = {"rentable": free, "rented": not free, "is_bid": kind == "bid"}
-    return overlaid({**row, **state}, offer.odd)
+    row |= {"rentable": free, "rented": not free, "is_bid": kind == "bid"}
+    return overlaid(row, offer.odd) if offer.odd else row
 
 
 # ---------------------------------------------------------------- 6 bills

@@ -224,7 +224,7 @@ def furnish(market: Market) -> None:
         "volumes": Store("volume", {}, missing=(404, "no_such_volume"), next_id=70001),
         "instance_backups": Store("backup", {}, next_id=301),
         "templates": templates(),
-        "benchmarks": Store("benchmark", {}, next_id=500001),
+        "benchmarks": Store("benchmark", {}, rows=made_benchmarks(market.now())),
         "ssh_keys": ssh_keys(),
         "env_vars": env_vars(),
         "connections": Store("connection", {}, next_id=1001),
@@ -233,10 +233,6 @@ def furnish(market: Market) -> None:
     rows = {
         "instance_backups": made_backups(market.now()),
         "templates": made_templates(market.now()),
-        "benchmarks": [
-            {**row, "last_update": market.now() - index * 3600}
-            for index, row in enumerate(made_benchmarks())
-        ],
         "ssh_keys": made_ssh_keys(),
         "env_vars": [{"key": "HF_TOKEN", "value": "hf_MadeUpForTheSandbox"}],
         "connections": made_connections(),
@@ -1233,14 +1229,14 @@ def delete_template(ask: Ask) -> Row:
 
 
 @cache
-def made_benchmarks() -> list[Row]:
+def measured() -> list[Row]:
     """Return what machines have measured for templates, but for when."""
     dice, machines, rows = Random(SEED), made_machines(), []
     for index in range(230):
         machine = dice.choice(machines)
         speed = machine.gpu.dlperf * dice.uniform(0.8, 1.2) * machine.cards
         rows.append({
-            "machine_id": machine.hardware["machine_id"],
+            "id": 500001 + index, "machine_id": machine.hardware["machine_id"],
             "gpu_name": machine.gpu.name, "num_gpus": machine.cards,
             "value": None if index == 7 else round(speed, 3),
             "dph_base": machine.terms["listed_gpu_cost"] * machine.cards,
@@ -1250,6 +1246,12 @@ def made_benchmarks() -> list[Row]:
             "launch_args": None,
         })  # fmt: skip
     return rows
+
+
+def made_benchmarks(now: float) -> dict[Any, Row]:
+    """Return what machines have measured in the last days, by id."""
+    rows = enumerate(measured())
+    return {row["id"]: {**row, "last_update": now - i * 3600} for i, row in rows}
 
 
 def benchmarks(ask: Ask) -> Row:

@@ -1005,7 +1005,7 @@ def script(
     box: Sandbox, home: Path, redirection: str, *words: str
 ) -> subprocess.CompletedProcess[str]:
     """Runs vast.py as a shell does, with a redirection."""
-    line = ["sh", "-c", f'exec "$0" "$@" {redirection}', sys.executable, SCRIPT]
+    line = ["sh", "-c", f'exec "$0" "$@" {redirection}', SCRIPT]
     environ = script_environment(box, home)
     return subprocess.run([*line, *words], env=environ, capture_output=True, text=True)
 
@@ -1040,7 +1040,7 @@ def test_a_list_that_cannot_be_written(box: Sandbox, tmp_path: Path) -> None:
 def test_a_closed_pipe_ends_quietly(
     words: list[str], box: Sandbox, tmp_path: Path
 ) -> None:
-    line = [sys.executable, SCRIPT, *words]
+    line = [SCRIPT, *words]
     reading, writing = os.pipe()
     os.close(reading)
     environ = script_environment(box, tmp_path)

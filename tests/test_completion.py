@@ -12,6 +12,7 @@ import re
 import select
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -225,7 +226,8 @@ class Shell:
         probe = PROBE[name].replace("@OUT@", str(answering))
         (home / "script").write_text(ran.out)
         (home / ".zshrc").write_text(probe)
-        path = f"{home}/bin{os.pathsep}{os.environ['PATH']}"
+        python = Path(sys.executable).parent
+        path = os.pathsep.join([f"{home}/bin", str(python), os.environ["PATH"]])
         self.process = subprocess.Popen(
             START[name],
             cwd=home,

@@ -14,7 +14,6 @@ import signal
 import socket
 import socketserver
 import subprocess
-import sys
 import termios
 import threading
 import time
@@ -23,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 
 import sandbox
 import vast
@@ -380,6 +380,14 @@ PEERS = {
 }
 
 
+@pytest.fixture(scope="module")
+def one_authority(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Return a file of one certificate, read in no time, for tests that get to none."""
+    path = tmp_path_factory.mktemp("authority") / "ca.pem"
+    trustme.CA().cert_pem.write_to_path(str(path))
+    return str(path)
+
+
 @pytest.mark.parametrize("peer", PEERS)
 @pytest.mark.parametrize("way", ["direct", "proxy"])
 @pytest.mark.parametrize("words", [RENT, ["stop", "instance", "1"], ["show", "user"]])
@@ -389,9 +397,11 @@ def test_without_tls_nothing_was_sent(
     words: list[str],
     serve: Serve,
     offline: Program,
+    one_authority: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """No proxy's tunnel, no handshake: nothing is in doubt, and all may be retried."""
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", one_authority)
     monkeypatch.setattr(vast, "CONNECT_TIMEOUT", 0.05)
     monkeypatch.setattr(vast, "READ_TIMEOUT", 0.05)
     met: list[int] = []
@@ -544,7 +554,7 @@ def test_the_limits_of_pages_let_the_whole_market_through() -> None:
 def start(box: Sandbox, home: Path, *words: str) -> subprocess.Popen[str]:
     """Start the program."""
     return subprocess.Popen(
-        [sys.executable, vast.__file__, *words],
+        [vast.__file__, *words],
         env=script_environment(box, home),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -615,7 +625,7 @@ def test_a_signal_while_waiting_says_what_costs(
 def test_a_signal_that_is_ignored_stays_so(box: Sandbox, tmp_path: Path) -> None:
     """As under nohup."""
     box.fault("machines", "slow", seconds=0.5)
-    words = ["nohup", sys.executable, vast.__file__, "show", "machines", "-q"]
+    words = ["nohup", vast.__file__, "show", "machines", "-q"]
     with subprocess.Popen(
         words,
         env=script_environment(box, tmp_path),
@@ -681,7 +691,7 @@ def ask_at_terminal(
     stood on the terminal once the answer was given."""
     terminal, other = pty.openpty()
     with subprocess.Popen(
-        [sys.executable, vast.__file__, *words],
+        [vast.__file__, *words],
         env=script_environment(box, home),
         stdin=other,
         start_new_session=True,
@@ -828,7 +838,7 @@ def test_a_lost_rental_names_the_command_that_shows_it(
 def test_an_id_that_cannot_be_written_is_said(
     redirection: str, more: tuple[str, ...], box: Sandbox, tmp_path: Path
 ) -> None:
-    line = ["sh", "-c", f'exec "$0" "$@" {redirection}', sys.executable, vast.__file__]
+    line = ["sh", "-c", f'exec "$0" "$@" {redirection}', vast.__file__]
     ran = subprocess.run(
         [*line, *create(box), *more],
         env=script_environment(box, tmp_path),

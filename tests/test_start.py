@@ -37,11 +37,29 @@ def start(
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Return a folder with a copy of vast.py in it."""
+    """Return a folder with a copy of vast.py in it, which never ran."""
     folder = tmp_path / "a folder"
     folder.mkdir()
     shutil.copy(vast.__file__, folder / "vast.py")
     return folder
+
+
+@pytest.fixture(scope="module")
+def ran_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with a copy of vast.py, and the bytecode of its first run."""
+    folder = tmp_path_factory.mktemp("ran once")
+    shutil.copy(vast.__file__, folder / "vast.py")
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    assert start(["./vast.py", "--version"], {"PATH": path}, folder).stdout == VERSION
+    assert len(bytecode(folder)) == 1
+    return folder
+
+
+@pytest.fixture
+def used(ran_once: Path, tmp_path: Path) -> Path:
+    """Return a folder with a copy of vast.py whose bytecode is there: it starts soon,
+    where the test is not about its first start."""
+    return shutil.copytree(ran_once, tmp_path / "a folder")
 
 
 @pytest.fixture
@@ -225,17 +243,17 @@ def test_a_start_imports_little(
     [("./vast.py", "./vast.py"), ("bin/rent", "bin/rent"), ("rent", "rent")],
 )
 def test_it_calls_itself_what_it_was_called(
-    typed: str, name: str, environ: dict[str, str], folder: Path
+    typed: str, name: str, environ: dict[str, str], used: Path
 ) -> None:
-    (folder / "bin").mkdir()
-    (folder / "bin" / "rent").symlink_to(folder / "vast.py")
-    environ["PATH"] = f"{folder}/bin{os.pathsep}{environ['PATH']}"
+    (used / "bin").mkdir()
+    (used / "bin" / "rent").symlink_to(used / "vast.py")
+    environ["PATH"] = f"{used}/bin{os.pathsep}{environ['PATH']}"
     del environ["VAST_API_KEY"]
-    ran = start([typed, "show", "user"], environ, folder)
+    ran = start([typed, "show", "user"], environ, used)
     assert ran.returncode == 4
     assert ran.stderr.startswith(f"{os.path.basename(name)}: no API key; ")
     assert ran.stderr.endswith(f": {name} set api-key\n")
-    usage = start([typed, "show", "user", "--help"], environ, folder).stdout
+    usage = start([typed, "show", "user", "--help"], environ, used).stdout
     assert usage.startswith(f"usage: {name} show user ")
 
 
@@ -268,11 +286,11 @@ REQUESTS = "requests urllib3 certifi idna charset_normalizer".split()
 
 @pytest.mark.parametrize("words", ["show user", "search offers", "create instance 1"])
 def test_without_requests_one_line_helps(
-    words: str, environ: dict[str, str], tmp_path: Path, folder: Path
+    words: str, environ: dict[str, str], tmp_path: Path, used: Path
 ) -> None:
     environ["PATH"] = f"{bare_python(tmp_path)}{os.pathsep}{environ['PATH']}"
     more = ["--image", "it"] * words.startswith("create")
-    ran = start(["./vast.py", *words.split(), *more], environ, folder)
+    ran = start(["./vast.py", *words.split(), *more], environ, used)
     assert (ran.returncode, ran.stdout) == (2, "")
     assert ran.stderr == (
         "vast.py: the Python package requests is missing; run: python3 -m pip install"
@@ -294,7 +312,7 @@ def test_which_package_is_missing(
     missing: str,
     environ: dict[str, str],
     tmp_path: Path,
-    folder: Path,
+    used: Path,
 ) -> None:
     environ["PATH"] = f"{bare_python(tmp_path, *packages)}{os.pathsep}{environ['PATH']}"
     words = [
@@ -303,7 +321,7 @@ def test_which_package_is_missing(
         "user" if missing != "python-dateutil" else "invoices",
     ]
     words += ["-s", "2026-01"] * (missing == "python-dateutil")
-    ran = start([*words, "--raw"], environ, folder)
+    ran = start([*words, "--raw"], environ, used)
     assert (ran.returncode, ran.stdout) == (2, "")
     error = json.loads(ran.stderr)
     assert error["error"] == "package"
@@ -327,24 +345,24 @@ def test_a_package_that_is_broken(environ: dict[str, str], tmp_path: Path) -> No
      "start instance 5 --dry-run", "completion bash"],
 )  # fmt: skip
 def test_what_needs_no_package(
-    words: str, environ: dict[str, str], tmp_path: Path, folder: Path
+    words: str, environ: dict[str, str], tmp_path: Path, used: Path
 ) -> None:
     environ["PATH"] = f"{bare_python(tmp_path)}{os.pathsep}{environ['PATH']}"
-    ran = start(["./vast.py", *words.split()], environ, folder)
+    ran = start(["./vast.py", *words.split()], environ, used)
     assert ran.returncode == 0, ran.stderr
     assert ran.stdout
 
 
 @pytest.mark.parametrize("typed", ["./vast.py", "bin/vast", "python3 vast.py"])
 def test_the_packages_beside_it_come_first(
-    typed: str, environ: dict[str, str], folder: Path
+    typed: str, environ: dict[str, str], used: Path
 ) -> None:
     """In the archive for bare hosts, whatever the host has installed."""
-    (folder / "lib").mkdir()
-    (folder / "bin").mkdir()
-    (folder / "bin" / "vast").symlink_to(folder / "vast.py")
-    (folder / "lib" / "requests.py").write_text("raise SystemExit('the one of lib')\n")
-    ran = start([*typed.split(), "show", "user"], environ, folder)
+    (used / "lib").mkdir()
+    (used / "bin").mkdir()
+    (used / "bin" / "vast").symlink_to(used / "vast.py")
+    (used / "lib" / "requests.py").write_text("raise SystemExit('the one of lib')\n")
+    ran = start([*typed.split(), "show", "user"], environ, used)
     assert (ran.returncode, ran.stderr) == (1, "the one of lib\n")
 
 
@@ -468,12 +486,12 @@ def test_ctrl_c_while_it_starts(
 
 
 def test_in_the_background_ctrl_c_is_ignored(
-    box: Sandbox, environ: dict[str, str], folder: Path
+    box: Sandbox, environ: dict[str, str], used: Path
 ) -> None:
     box.fault("machines", "slow", seconds=0.5)
     with subprocess.Popen(
         ["./vast.py", "show", "machines", "-q"],
-        cwd=folder,
+        cwd=used,
         env=environ,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -487,13 +505,13 @@ def test_in_the_background_ctrl_c_is_ignored(
 
 
 def test_ctrl_c_twice_shows_no_traceback(
-    box: Sandbox, environ: dict[str, str], folder: Path
+    box: Sandbox, environ: dict[str, str], used: Path
 ) -> None:
     """The second one ends the program wherever it is."""
     box.fault("machines", "slow", seconds=50)
     with subprocess.Popen(
         ["./vast.py", "show", "machines"],
-        cwd=folder,
+        cwd=used,
         env=environ,
         stderr=subprocess.PIPE,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL) and None,

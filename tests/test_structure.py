@@ -11,6 +11,7 @@ import statistics
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from symtable import SymbolTable, symtable
 from typing import Any
@@ -188,11 +189,19 @@ def test_which_section_imports_what(package: str, title: str) -> None:
     assert sections_that_import(package) == {title}
 
 
+@cache
+def sections_by_name() -> dict[str, set[str]]:
+    """Return the sections in which each name stands, such as sys.argv."""
+    found: dict[str, set[str]] = {}
+    for node in running(TREE):
+        if isinstance(node, (ast.Name, ast.Attribute)):
+            found.setdefault(ast.unparse(node), set()).add(section(node.lineno))
+    return found
+
+
 def sections_that_name(*names: str) -> set[str]:
-    """Return the sections in which one of the names stands, such as sys.argv."""
-    kinds = (ast.Name, ast.Attribute)
-    nodes = (node for node in running(TREE) if isinstance(node, kinds))
-    return {section(node.lineno) for node in nodes if ast.unparse(node) in names}
+    """Return the sections in which one of the names stands."""
+    return set().union(*(sections_by_name().get(name, ()) for name in names))
 
 
 @pytest.mark.parametrize(
