@@ -482,13 +482,12 @@ def bar(share: float, columns: int = 20) -> str:
     return "█" * (eighths // 8) + " ▏▎▍▌▋▊▉"[eighths % 8].strip()
 
 
-def is_secret_variable(name: object, value: object) -> bool:
-    """Return whether a variable's value may let others in, by its name or itself."""
-    if not isinstance(name, str):
-        return False
-    words = re.sub("(?<=[a-z])(?=[A-Z])", " ", name)
+def masked(name: object, value: object) -> object:
+    """Return a variable's value, masked if its name or the value says that it may let
+    others in."""
+    words = re.sub("(?<=[a-z])(?=[A-Z])", " ", str(name))
     is_url = isinstance(value, str) and re.search(PASSWORD_URL, value)
-    return bool(re.search(SECRET_NAME, words) or is_url)
+    return MASK if is_url or re.search(SECRET_NAME, words) else value
 
 
 def mask_variables(variables: object) -> object:
@@ -497,14 +496,11 @@ def mask_variables(variables: object) -> object:
     if isinstance(variables, str):
         return mask_options(variables)
     if isinstance(variables, dict):
-        return {
-            name: MASK if is_secret_variable(name, value) else value
-            for name, value in variables.items()
-        }
+        return {name: masked(name, value) for name, value in variables.items()}
     if isinstance(variables, list):
         return [
-            [pair[0], MASK]
-            if isinstance(pair, list) and len(pair) == 2 and is_secret_variable(*pair)
+            [pair[0], masked(*pair)]
+            if isinstance(pair, list) and len(pair) == 2
             else pair
             for pair in variables
         ]
@@ -520,11 +516,11 @@ def mask_options(text: str) -> str:
     except ValueError:
         return MASK
     pairs = [word.partition("=") for word in words]
-    masked = [
-        f"{name}={MASK}" if equals and is_secret_variable(name, value) else word
-        for word, (name, equals, value) in zip(words, pairs)
+    shown = [
+        name + equals + str(masked(name, value)) if equals else name
+        for name, equals, value in pairs
     ]
-    return text if masked == words else shlex.join(masked)
+    return text if shown == words else shlex.join(shown)
 
 
 def without_credentials(value: Any) -> Any:
@@ -5924,8 +5920,8 @@ def mask_secrets(value: Any, name: str = "") -> Any:
     if isinstance(value, list):
         return [mask_secrets(inner, name) for inner in value]
     text = str(value)
-    found = re.search("[0-9a-f]{64}", text) or is_secret_variable(text, text)
-    return MASK if found or is_secret_variable(name, "") else value
+    found = re.search("[0-9a-f]{64}", text) or masked(text, text) == MASK
+    return MASK if found else masked(name, value)
 
 
 def find_audit_logs(client: Client, args: argparse.Namespace) -> list[Row]:
