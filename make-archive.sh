@@ -3,7 +3,7 @@
 #
 #   ./make-archive.sh [--with-pdf] [--output FILE]
 #
-#   --with-pdf      include borb, for `generate pdf-invoices` (3.5 MB instead of 0.8)
+#   --with-pdf      include borb, for `generate pdf-invoices` (3.3 MB instead of 0.6)
 #   --output FILE   where to write the archive (default: vast.tar.gz); - is stdout
 #
 # It contains one directory, vast/: the program and its documents as committed to git,
@@ -20,7 +20,8 @@ set -euo pipefail
 
 files=(LICENSE README.md requirements.txt vast.py)
 
-# What pip resolves for Python 3.10: pure Python wheels, good for later versions.
+# What pip resolves for Python 3.10: pure Python wheels, good for later versions. Left
+# out is tzdata, which dateutil reads only for time zones by name; the program uses none.
 packages='
 certifi==2026.10.18 --hash=sha256:73191c47aaa79da394e8fee2dbc2ec827432cab56311122c9e47abf79e390f62
 charset-normalizer==3.5.2 --hash=sha256:b6b751274acb69d77b3323d6b7dbaa3c7fdfc1eb829b7eb61d262f32e1af9685
@@ -28,7 +29,6 @@ idna==3.20 --hash=sha256:ab7ae7122974553370f0bdb919e1a960b2cd1bc1ef0276416d896db
 python-dateutil==3.0.0 --hash=sha256:3c79630202e4152c6add678446984236efe4f57e84d8e892aab0637bab82e9fd
 requests==2.34.2 --hash=sha256:2a0d60c172f83ac6ab31e4554906c0f3b3588d37b5cb939b1c061f4907e278e0
 six==1.17.0 --hash=sha256:4721f391ed90541fddacab5acf947aa0d3dc7d27b2e1e8eda2be8970586c3274
-tzdata==2026.6 --hash=sha256:0a10eec6e13ef16b627fabed9a5f2ba61a62b1c67f327305f4e7e412a70b4aec
 urllib3==2.8.0 --hash=sha256:0cf3cae568d36aa9576b28dfb35f11328f1cb974ca7647d9475ebb86c75ac6e3
 '
 borb='borb==3.0.9 --hash=sha256:cd1038856b054e7e22e4c7218fa70095421437d5159bdb806453bd2c5e044a4f'
