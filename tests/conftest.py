@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import gc
 import io
+import itertools
 import os
 import shutil
 import sys
@@ -105,6 +106,23 @@ class Program:
         return Ran(status, out.text(), err.text())
 
 
+FOLDERS = itertools.count(1)
+
+
+@pytest.fixture
+def tmp_path(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Path]:
+    """Return an empty folder, which stays if the test fails. Pytest's own fixture does
+    the same, only more slowly, and most tests have a folder."""
+    path = tmp_path_factory.getbasetemp() / f"home{next(FOLDERS)}"
+    path.mkdir(mode=0o700)
+    failures = request.session.testsfailed
+    yield path
+    if request.session.testsfailed == failures:
+        shutil.rmtree(path, ignore_errors=True)
+
+
 @pytest.fixture
 def box() -> Iterator[Sandbox]:
     """Return a fresh market."""
@@ -132,9 +150,11 @@ def offline(tmp_path: Path) -> Program:
 
 @pytest.fixture(autouse=True)
 def utc(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make UTC the local time unless a test says otherwise."""
+    """Make UTC the local time unless a test says otherwise, and have argparse look for
+    no translation."""
     import time
 
+    monkeypatch.setenv("LANGUAGE", "C")
     monkeypatch.setenv("TZ", "UTC")
     time.tzset()
 
