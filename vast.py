@@ -534,14 +534,14 @@ def without_credentials(value: Any) -> Any:
         for name in VARIABLES:
             if name in value:
                 value = {**value, name: mask_variables(value[name])}
-        nested = {
-            k: without_credentials(inner)
-            for k, inner in value.items()
-            if type(inner) in NESTED
-        }
-        return value | nested if nested else value
+        nested = [k for k, inner in value.items() if type(inner) in NESTED]
+        kept = {k: without_credentials(value[k]) for k in nested}
+        changed = {k: inner for k, inner in kept.items() if inner is not value[k]}
+        return value | changed if changed else value
     if type(value) is list:
-        return [without_credentials(item) for item in value]
+        items = [without_credentials(item) for item in value]
+        same = all(new is old for new, old in zip(items, value))
+        return value if same else items
     return value
 
 
