@@ -206,7 +206,7 @@ def test_a_signal_ends_it_once(number: int, monkeypatch: pytest.MonkeyPatch) -> 
     """The next one ends the program wherever it is."""
     handlers: dict[int, Any] = {}
     ended: list[int] = []
-    monkeypatch.setattr(signal, "signal", handlers.__setitem__)
+    monkeypatch.setattr("vast.signal.signal", handlers.__setitem__)
     monkeypatch.setattr(os, "_exit", ended.append)
     with pytest.raises(vast.Signalled) as caught:
         vast.stop(number, None)
