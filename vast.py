@@ -780,8 +780,8 @@ def at(
 
 class Environment:
     """What a run touches outside itself: variables, clock and streams, handed in so
-    that tests need not wait. `now` and `monotonic` give seconds; `execute` starts a
-    program in place of this one.
+    that tests need not wait. `now` and `monotonic` give seconds; `execute` replaces
+    this program with another.
 
     Notes and progress go to stderr, questions to the terminal.
     """
@@ -819,7 +819,7 @@ class Environment:
             return 80
 
     def write_error(self, text: str) -> None:
-        """Write on stderr, in place of a progress line."""
+        """Write to stderr; a progress line there is overwritten."""
         try:
             if self.stderr:
                 clear = "\r\x1b[K" if self.rewriting else ""
@@ -842,7 +842,7 @@ class Environment:
             self.note(text)
 
     def become(self, words: list[str]) -> None:
-        """Let another program take the place of this one. Raises UsageError."""
+        """Replace this program with another. Raises UsageError."""
         self.write_error("")
         try:
             self.execute(words[0], words)
@@ -888,7 +888,7 @@ class Environment:
     ) -> None:
         """Ask whether to go ahead; without a terminal that is a yes, unless `required`.
 
-        `expected` has to be typed in full in place of a yes. Raises NotDone.
+        `expected` has to be typed in full instead of a yes. Raises NotDone.
         """
         if not self.can_ask():
             if required:
@@ -1744,11 +1744,14 @@ LISTING_ARGS = (
     Arg("-q --quiet", "print only the ids, one per line", bool, wire=""),
     *TABLE_ARGS,
 )
+SECONDS = number("time", "seconds", 0)
+LIMIT = number("limit", least=1, whole=True)
+GPUS = number("number of GPUs", least=1, whole=True)
 YES_ARG = Arg("-y --yes", "do not ask for confirmation", bool, wire="")
 WAIT_ARGS = (
     Arg("--wait", "wait until the change is complete", bool, wire=""),
-    Arg("--timeout", "give up waiting after this many seconds (default: 600)",
-        number("time", "seconds", 0), default=600.0, wire=""),
+    Arg("--timeout", "give up waiting after this many seconds (default: 600)", SECONDS,
+        default=600.0, wire=""),
 )  # fmt: skip
 # The day and the hour of a schedule that names none; "*" is any, and can't be changed.
 SCHEDULES = {"HOURLY": ("*", "*"), "DAILY": ("*", "0"), "WEEKLY": ("0", "0")}
@@ -1833,8 +1836,9 @@ class Listing(Kind):
     not name are its query. If the path names an `id` that takes several, there is one
     request for each. `rows` is the key that the rows stand under, see `rows_of`.
     `pages` is how many rows a page has at most, 0 for a list in one piece. `empty_on`
-    are statuses that mean "none". `fetch` takes the place of a request. `where` filters
-    the rows by a query. `after` adds notes. `key` is the field that `-q` prints.
+    are statuses that mean "none". `fetch` is called instead of a request. `where`
+    filters the rows by a query. `after` adds notes. `key` is the field that `-q`
+    prints.
     """
 
     def __init__(
@@ -2912,7 +2916,7 @@ SEARCH_ARGS = (
     Arg("-n --no-default", "do not apply the default filters", bool),
     Arg("-o --order", "fields to sort by: dph, num_gpus- (default: score-)",
         default="score-", suggest=FIELD_NAMES),
-    Arg("--limit", "maximum number of offers", number("limit", least=1, whole=True)),
+    Arg("--limit", "maximum number of offers", LIMIT),
 )  # fmt: skip
 DISK_SIZE = number("disk size", "GB", 8)
 RENTAL_TYPES = Choice("type", "on-demand", "bid", "interruptible=bid", "reserved")
@@ -3264,7 +3268,8 @@ class Rental(Request):
         doubt = "offer {id} may or may not have been rented"
         super().__init__("PUT /api/v0/asks/{id}/", "offer {id}: rented", once=True,
             doubt=doubt, look="show instances", goal=waiting_for("running"),
-            proof="new_contract", **more)  # fmt: skip
+            proof="new_contract", made=lambda reply: reply["new_contract"], **more,
+        )  # fmt: skip
 
     def call(self, args: argparse.Namespace) -> Call:
         call = super().call(args)
@@ -3283,21 +3288,19 @@ class Rental(Request):
         """Rent one offer, if it costs no more than `--max-price`."""
         if args.max_price is not None:
             check_price(client, args)
-        call, called = self.call(args), client.env.now()
+        called = client.env.now()
         try:
-            reply = client.send(call)
-            number = reply.get("new_contract")
-            if type(number) is not int:  # True is an int too
-                raise OutcomeUnknown(f"the response names no instance{call.in_doubt()}")
+            result = super().send(client, args)
         except OutcomeUnknown as error:
             raise look_for_rental(client, args.label, error, called) from None
         kind = "on demand"
         if args.price is not None:
             kind = f"interruptible, at ${args.price:g}/h"
-        client.paid = f"instance {number}: rented, and costs money"
+        client.paid = f"instance {args.new}: rented, and costs money"
         client.env.note(f"rented offer {args.id} {kind}")
-        tell_price(client, number)
-        return Result(reply, f"Created instance {number}")
+        tell_price(client, args.new)
+        result.text = f"Created instance {args.new}"
+        return result
 
     def wait(
         self, client: Client, args: argparse.Namespace, done: list[Result]
@@ -3496,13 +3499,11 @@ INSTANCE_COMMANDS = (
     Command("launch instance", "search, and rent the best offer",
         Rental(prepare=find_best_offer, ask="rent {offer}?"),
         Arg("-g --gpu-name", "GPU model, such as RTX_4090", required=True),
-        Arg("-n --num-gpus", "number of GPUs",
-            number("number of GPUs", least=1, whole=True), required=True),
+        Arg("-n --num-gpus", "number of GPUs", GPUS, required=True),
         Arg("-i --image", "image to run; this or a template is required"),
         Arg("-r --region", "continent, such as North_America, or countries: US,CA"),
         Arg("-d --disk", "GB of disk (default: 16)", DISK_SIZE, default=16.0),
-        Arg("--limit", "number of offers to look at (default: 3)",
-            number("limit", least=1, whole=True), default=3),
+        Arg("--limit", "number of offers to look at (default: 3)", LIMIT, default=3),
         Arg("-o --order", "fields to sort by (default: score-)", default="score-"),
         *RENTAL_ARGS,
         example="launch instance -g RTX_4090 -n 1 -i pytorch/pytorch --max-price 0.5"),
@@ -3699,7 +3700,7 @@ def execute(client: Client, args: argparse.Namespace) -> Iterator[Shown]:
 
 
 def ssh(client: Client, args: argparse.Namespace) -> Iterable[Shown]:
-    """Let ssh take the place of this program."""
+    """Replace this program with ssh."""
     found = address_result(the_instance(client, args.id), "ssh").value
     target = ["-p", str(found["port"]), f"root@{found['host']}"]
     client.env.become(["ssh", *target, *(args.command or ())])
@@ -3766,8 +3767,8 @@ def copy(client: Client, args: argparse.Namespace) -> Iterator[Shown]:
 
 
 def copy_with_rsync(client: Client, args: argparse.Namespace) -> Iterator[Shown]:
-    """Let rsync take the place of this program, with the options that the vendor's
-    client gives it; the other end is the host's own ssh server."""
+    """Replace this program with rsync, run with the options that the vendor's client
+    gives it; the other end is the host's own ssh server."""
     from shutil import which as find_program
 
     up, env = args.src_id is None, client.env
@@ -3862,7 +3863,7 @@ LOG_ARGS = (
     Arg("--daemon", wire="daemon_logs"),
 )  # fmt: skip
 RESULT_TIMEOUT = Arg("--timeout", "wait at most this many seconds for the result (60)",
-    number("time", "seconds", 0), default=60.0, wire="")  # fmt: skip
+    SECONDS, default=60.0, wire="")  # fmt: skip
 
 COPYING_COMMANDS = (
     Command("logs", "show the end of an instance's log", show_log,
@@ -3946,8 +3947,8 @@ COPYING_COMMANDS = (
 
 
 def read_key(client: Client, args: argparse.Namespace) -> None:
-    """Put the text of a public key in place of its file's name, of - for stdin, or of
-    nothing, which is the key in ~/.ssh at a terminal. Raises UsageError, NotDone."""
+    """Read the public key that is given as itself, as its file's name, or as - for
+    stdin; without one, at a terminal, that in ~/.ssh. Raises UsageError, NotDone."""
     env, text = client.env, args.ssh_key
     if text == "-" or (text is None and not env.can_ask()):
         text = env.read_line()
@@ -4628,8 +4629,7 @@ LISTING_TERMS = (
         say="with bids from ${:.10g}/h per GPU"),
     Arg("-r --discount_rate", "maximum discount, 0 to 1", wire="credit_discount_max",
         type=number("discount", "0..1", 0, 1), say="with a discount of up to {}"),
-    Arg("-m --min_chunk", "minimum number of GPUs to rent",
-        number("number of GPUs", least=1, whole=True),
+    Arg("-m --min_chunk", "minimum number of GPUs to rent", GPUS,
         say="with at least {} GPUs per rental"),
     Arg("-v --vol_size", "GB to rent out as volumes, or 0",
         number("size", "GB", 0, whole=True), say="with {} GB for volumes"),
@@ -5469,8 +5469,7 @@ BILLING_COMMANDS = (
         Arg("-ct --charge-type", "only instance, volume or serverless", CHARGE_TYPES,
             append=True),
         *UTC_RANGE,
-        Arg("-l --limit", "maximum number of rows (default: all)",
-            number("limit", least=1, whole=True)),
+        Arg("-l --limit", "maximum number of rows (default: all)", LIMIT),
         Arg("-t --next-token", "continue after the page that had this token"),
         Arg("--latest-first", "the latest rows first", bool),
         Arg("-v --verbose", "show the items of each row", bool),
@@ -6037,7 +6036,7 @@ def find_role(client: Client, args: argparse.Namespace) -> Row:
 
 
 def name_role(client: Client, args: argparse.Namespace) -> None:
-    """Put the name of a role in place of its id. Raises VastError."""
+    """Replace the id of a role with its name. Raises VastError."""
     if args.role.isdecimal():
         args.role = str(find_role(client, args)["name"])
 
@@ -6051,8 +6050,8 @@ def show_role(client: Client, args: argparse.Namespace) -> Iterator[Shown]:
 
 
 def complete_role(client: Client, args: argparse.Namespace) -> None:
-    """Put a role's id in place of its name, and complete the arguments: the service
-    wants name and permissions. Raises VastError."""
+    """Replace a role's name with its id, and complete the arguments: the service wants
+    name and permissions. Raises VastError."""
     row = find_role(client, args)
     args.role, args.name = row["id"], args.name or row["name"]
     args.permissions = args.permissions or row.get("permissions")
@@ -6318,7 +6317,6 @@ class Jobs(Listing):
 
 LOAD = number("load", least=0)
 WORKERS = number("number of workers", least=0, whole=True)
-SECONDS = number("time", "seconds", 0)
 ENDPOINT_ARGS = (
     Arg("--endpoint_name", "name of the endpoint"),
     Arg("--min_load", "minimum load to keep capacity for (initially 0)", LOAD),
